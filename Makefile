@@ -1,0 +1,46 @@
+# The newcomer's two commands are `make demo` and `make test`. Everything else is for developers.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet
+
+.PHONY: demo test serve check lock live bench clean
+
+demo: $(VENV)/runtime ## set up, make pictures with the built-in renderer, show where they are
+	$(BIN)/python -m genyard.demo out/demo
+
+serve: $(VENV)/runtime ## the API and its page on http://127.0.0.1:8000
+	$(BIN)/genyard serve
+
+test: $(VENV)/dev ## every test, offline
+	$(BIN)/python -m pytest
+	
+check: $(VENV)/dev ## types and lint
+	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/mypy
+
+live: $(VENV)/dev ## the contract suite against real ComfyUI servers: GENYARD_LIVE_COMFYUI=http://127.0.0.1:8188[,…]
+	$(BIN)/python -m pytest -m live tests/live
+
+bench: $(VENV)/dev ## our share of a job's time, side by side with a bare client
+	$(BIN)/python bench/overhead.py
+
+lock: $(VENV)/dev ## renew both hashed requirements files (needs uv)
+	uv pip compile -q --upgrade --generate-hashes --no-annotate --no-header pyproject.toml --group build -o requirements.lock
+	uv pip compile -q --generate-hashes --no-annotate --no-header -c requirements.lock pyproject.toml --group dev -o requirements-dev.lock
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/runtime: $(VENV)/bin/python requirements.lock pyproject.toml
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/dev: $(VENV)/runtime requirements-dev.lock
+	$(PIP) --require-hashes -r requirements-dev.lock
+	touch $@
+
+clean:
+	rm -rf $(VENV) out

@@ -6,6 +6,7 @@ or prices: model-dependent defaults (steps, guidance, size) stay None here and a
 
 from __future__ import annotations
 
+from genyard.operations._generation import ASPECT_SIZES
 from genyard.operations._model import (
     MAX_SEED,
     InputRole,
@@ -37,6 +38,7 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 __all__ = [
+    "ASPECT_SIZES",
     "MAX_SEED",
     "OPERATIONS",
     "InputRole",

@@ -1,0 +1,135 @@
+"""Composition root: settings in, a working product out. The only module that names concrete providers.
+
+Entry points: `main` (the CLI), `Studio` (Python), `serve` and `work` (long-running processes).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+
+from genyard.catalog import load_catalog
+from genyard.database import open_database
+from genyard.jobs.live import Live
+from genyard.jobs.outputs import OutputStore
+from genyard.jobs.runner import Pace, Runner
+from genyard.jobs.store import Jobs
+from genyard.jobs.worker import Worker
+from genyard.owners import Owners
+from genyard.providers import Provider
+from genyard.providers.comfyui import ComfyUIProvider
+from genyard.providers.preview import PreviewProvider
+from genyard.settings import EndpointSettings, Settings, load_settings
+from genyard.storage import LinkSigner, open_storage
+from genyard.studio import Studio
+from genyard.studio.places import Place, Places
+from genyard.telemetry import configure_logging
+
+
+def _comfyui(endpoint: EndpointSettings, settings: Settings) -> Provider:
+    return ComfyUIProvider(
+        url=endpoint.url,
+        api_key=endpoint.api_key.get_secret_value() if endpoint.api_key else None,
+        timeouts=endpoint.timeouts,
+        files=endpoint.files,
+    )
+
+
+def _preview(endpoint: EndpointSettings, settings: Settings) -> Provider:
+    return PreviewProvider(at_once=endpoint.concurrency, limits=settings.limits)
+
+
+#: kind → how an endpoint of it is made. A new kind of place is one more row.
+PROVIDERS: Mapping[str, Callable[[EndpointSettings, Settings], Provider]] = {
+    "comfyui": _comfyui,
+    "preview": _preview,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """Everything that an entry point may need, wired."""
+
+    settings: Settings
+    studio: Studio
+    owners: Owners
+    jobs: Jobs
+    worker: Worker
+
+
+@contextlib.asynccontextmanager
+async def build(settings: Settings, *, pace: Pace | None = None) -> AsyncIterator[Product]:
+    """Opens database and storage, makes the providers, wires the rest; closes it all at the end."""
+    async with open_database(settings) as database:
+        jobs = Jobs(database)
+        owners = Owners(database)
+        await owners.ensure_local()
+        live = Live(database)
+        storage = open_storage(settings)
+        places = Places(
+            [
+                Place(name=name, provider=PROVIDERS[endpoint.kind](endpoint, settings), capacity=endpoint.concurrency)
+                for name, endpoint in settings.endpoints.items()
+                if endpoint.kind in PROVIDERS
+            ],
+            jobs,
+            time.monotonic,
+        )
+        await places.save()
+        runner = Runner(
+            jobs=jobs,
+            live=live,
+            storage=storage,
+            outputs=OutputStore(storage, settings.limits),
+            providers=places.providers,
+            clock=time.monotonic,
+            pace=pace,
+        )
+        studio = Studio(
+            jobs=jobs,
+            live=live,
+            storage=storage,
+            places=places,
+            catalog=load_catalog(),
+            provider=settings.provider,
+            limits=settings.limits,
+            signer=LinkSigner(secret=await jobs.secret("links", secrets.token_bytes(32))),
+        )
+        worker = Worker(jobs=jobs, runner=runner, concurrency=settings.stage_concurrency)
+        try:
+            yield Product(settings=settings, studio=studio, owners=owners, jobs=jobs, worker=worker)
+        finally:
+            await places.close()
+            await live.close()
+
+
+@contextlib.asynccontextmanager
+async def working(product: Product) -> AsyncIterator[None]:
+    """Runs a worker in this process for as long as the block lasts."""
+    ready = asyncio.Event()
+    task = asyncio.create_task(product.worker.serve(ready), name="genyard-worker")
+    started = asyncio.create_task(ready.wait())
+    await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
+    try:
+        if task.done():
+            task.result()
+        yield
+    finally:
+        started.cancel()
+        task.cancel()
+        await asyncio.gather(task, started, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def open_studio(settings: Settings | None = None) -> AsyncIterator[Studio]:
+    """`async with open_studio() as studio:` for Python programs: works by itself, no server needed."""
+    async with build(settings or load_settings()) as product, working(product):
+        yield product.studio
+
+
+def setup_logging(settings: Settings) -> None:
+    configure_logging(settings.log_level, as_json=settings.log_json)

@@ -1,0 +1,125 @@
+"""PostgreSQL: the embedded server or the one of DATABASE_URL, the pool, migrations, named queries.
+
+What the tables mean is documented in `migrations/*.sql` and in the stores that own the queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib import resources
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from genyard.database._embedded import EmbeddedServer
+from genyard.database._migrate import migrate
+from genyard.errors import Code, GenyardError
+from genyard.settings import Settings
+
+Connection = psycopg.AsyncConnection[dict[str, Any]]
+Row = dict[str, Any]
+
+OLDEST_SERVER = 150000
+
+
+class Database:
+    """An open pool. `transaction()` gives a connection whose work commits or is undone as a whole."""
+
+    def __init__(self, pool: AsyncConnectionPool[Connection], url: str) -> None:
+        self.pool = pool
+        self.url = url
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        async with self.pool.connection() as connection, connection.transaction():
+            yield connection
+
+    async def rows(self, sql: str, **values: Any) -> list[Row]:
+        """One statement in a transaction of its own."""
+        async with self.pool.connection() as connection:
+            return await (await connection.execute(sql, values)).fetchall()
+
+    async def row(self, sql: str, **values: Any) -> Row | None:
+        async with self.pool.connection() as connection:
+            return await (await connection.execute(sql, values)).fetchone()
+
+    async def execute(self, sql: str, **values: Any) -> int:
+        """The number of rows that it touched."""
+        async with self.pool.connection() as connection:
+            return (await connection.execute(sql, values)).rowcount
+
+    async def connect(self) -> Connection:
+        """A connection outside the pool, in autocommit: for LISTEN and for session-level locks."""
+        connection: Connection = await psycopg.AsyncConnection.connect(
+            self.url, autocommit=True, row_factory=dict_row
+        )
+        return connection
+
+
+@asynccontextmanager
+async def open_database(settings: Settings, *, pool_size: int = 12) -> AsyncIterator[Database]:
+    """Starts or adopts the embedded server where no DATABASE_URL is set, migrates, opens the pool."""
+    if settings.database_url is not None:
+        async with _open(settings.database_url.get_secret_value(), "DATABASE_URL", pool_size) as database:
+            yield database
+        return
+    server = await EmbeddedServer.start(settings.data)
+    try:
+        async with _open(server.url, "GENYARD_DATA", pool_size) as database:
+            yield database
+    finally:
+        await server.release()
+
+
+@asynccontextmanager
+async def _open(url: str, setting: str, pool_size: int) -> AsyncIterator[Database]:
+    try:
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            _require_version(connection.info.server_version, setting)
+            await migrate(connection)
+    except psycopg.OperationalError as down:
+        raise GenyardError(
+            Code.settings_invalid, f"{setting}: PostgreSQL does not answer: {down}", field=setting
+        ) from down
+    pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+        url,
+        min_size=1,
+        max_size=pool_size,
+        open=False,
+        kwargs={"row_factory": dict_row},
+        configure=_configure,
+        connection_class=psycopg.AsyncConnection[dict[str, Any]],
+        timeout=60,
+    )
+    async with pool:
+        yield Database(pool, url)
+
+
+async def _configure(connection: Connection) -> None:
+    """Single statements commit by themselves; `Database.transaction` is for more than one."""
+    await connection.set_autocommit(True)
+
+
+def _require_version(version: int, setting: str) -> None:
+    if version < OLDEST_SERVER:
+        raise GenyardError(
+            Code.settings_invalid,
+            f"{setting}: PostgreSQL {version // 10000} is too old; genyard needs 15 or newer",
+            field=setting,
+        )
+
+
+def load_queries(package: str) -> Callable[[str], str]:
+    """The statements of a package's `queries.sql`: a function from a name to its text.
+
+    In the file, a statement follows a line `-- name: the_name`; other comments stay with it.
+    """
+    text = (resources.files(package) / "queries.sql").read_text()
+    queries: dict[str, str] = {}
+    for part in text.split("-- name: ")[1:]:
+        name, _, sql = part.partition("\n")
+        queries[name.strip()] = sql.strip().rstrip(";")
+    return queries.__getitem__

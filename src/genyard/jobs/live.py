@@ -1,0 +1,92 @@
+"""LISTEN: what other processes tell about jobs reaches this one within milliseconds.
+
+Nothing is learnt here that is not in the tables too: a notification only says where to look. When the
+connection breaks it is opened again, and everybody is woken to look for himself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from uuid import UUID
+
+import psycopg
+
+from genyard.database import Connection, Database
+from genyard.telemetry import get_logger
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """kind: event, progress, cancel; or `look` after a gap. `text` is the rest of the payload."""
+
+    kind: str
+    text: str
+
+
+class Live:
+    """One listening connection for the whole process, opened with the first subscriber."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queues: dict[UUID, set[asyncio.Queue[Notice]]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._listening = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def subscribe(self, job_id: UUID) -> AsyncIterator[asyncio.Queue[Notice]]:
+        """Notices about one job from now on. Whoever subscribes and then reads the tables misses nothing."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._listen(), name="genyard-live")
+        await self._listening.wait()
+        queue: asyncio.Queue[Notice] = asyncio.Queue(maxsize=1000)
+        self._queues.setdefault(job_id, set()).add(queue)
+        try:
+            yield queue
+        finally:
+            queues = self._queues[job_id]
+            queues.discard(queue)
+            if not queues:
+                del self._queues[job_id]
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                connection = await self._database.connect()
+                async with connection:
+                    await connection.execute("LISTEN genyard")
+                    self._listening.set()
+                    self._everybody(Notice(kind="look", text=""))
+                    await self._read(connection)
+            except psycopg.OperationalError as broken:
+                _log.warning("the listening connection broke", error=str(broken))
+                await asyncio.sleep(0.5)
+
+    async def _read(self, connection: Connection) -> None:
+        async for notification in connection.notifies():
+            kind, _, rest = notification.payload.partition(" ")
+            job, _, text = rest.partition(" ")
+            for queue in self._queues.get(UUID(job), ()):
+                _offer(queue, Notice(kind=kind, text=text))
+
+    def _everybody(self, notice: Notice) -> None:
+        for queues in self._queues.values():
+            for queue in queues:
+                _offer(queue, notice)
+
+
+def _offer(queue: asyncio.Queue[Notice], notice: Notice) -> None:
+    """A watcher too slow to read a thousand notices loses the oldest: the tables still have the events."""
+    if queue.full():
+        queue.get_nowait()
+    queue.put_nowait(notice)

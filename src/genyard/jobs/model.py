@@ -1,0 +1,237 @@
+"""What a job, an attempt and an asset are, and which states may follow which."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+
+class JobState(StrEnum):
+    queued = "queued"
+    running = "running"
+    canceling = "canceling"
+    succeeded = "succeeded"
+    failed = "failed"
+    canceled = "canceled"
+    expired = "expired"
+
+    @property
+    def ended(self) -> bool:
+        return not JOB_TRANSITIONS[self]
+
+
+class StageState(StrEnum):
+    waiting = "waiting"
+    ready = "ready"
+    running = "running"
+    succeeded = "succeeded"
+    failed = "failed"
+    canceled = "canceled"
+    superseded = "superseded"
+
+
+class AttemptState(StrEnum):
+    submitting = "submitting"
+    running = "running"
+    succeeded = "succeeded"
+    failed = "failed"
+    canceled = "canceled"
+    lost = "lost"
+    detached = "detached"
+
+
+#: Drawn in docs/explanation/states.md; the statements in queries.sql follow them.
+JOB_TRANSITIONS: Final[Mapping[JobState, frozenset[JobState]]] = {
+    JobState.queued: frozenset({JobState.running, JobState.canceled, JobState.expired, JobState.failed}),
+    JobState.running: frozenset({JobState.canceling, JobState.succeeded, JobState.failed, JobState.canceled}),
+    JobState.canceling: frozenset({JobState.canceled, JobState.failed}),
+    JobState.succeeded: frozenset(),
+    JobState.failed: frozenset(),
+    JobState.canceled: frozenset(),
+    JobState.expired: frozenset(),
+}
+STAGE_TRANSITIONS: Final[Mapping[StageState, frozenset[StageState]]] = {
+    StageState.waiting: frozenset({StageState.ready, StageState.canceled}),
+    StageState.ready: frozenset({StageState.running, StageState.canceled}),
+    StageState.running: frozenset(
+        {StageState.ready, StageState.succeeded, StageState.failed, StageState.canceled, StageState.superseded}
+    ),
+    StageState.succeeded: frozenset(),
+    StageState.failed: frozenset(),
+    StageState.canceled: frozenset(),
+    StageState.superseded: frozenset(),
+}
+ATTEMPT_TRANSITIONS: Final[Mapping[AttemptState, frozenset[AttemptState]]] = {
+    AttemptState.submitting: frozenset(
+        {AttemptState.running, AttemptState.failed, AttemptState.canceled, AttemptState.lost}
+    ),
+    AttemptState.running: frozenset(
+        {
+            AttemptState.succeeded,
+            AttemptState.failed,
+            AttemptState.canceled,
+            AttemptState.lost,
+            AttemptState.detached,
+        }
+    ),
+    AttemptState.succeeded: frozenset(),
+    AttemptState.failed: frozenset(),
+    AttemptState.canceled: frozenset(),
+    AttemptState.lost: frozenset(),
+    AttemptState.detached: frozenset(),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asset:
+    """An owner's reference to stored bytes. Outputs of a job have job_id, step, role and position."""
+
+    id: UUID
+    owner_id: UUID
+    sha256: str
+    object: str
+    bytes: int
+    media_type: str
+    role: str
+    name: str
+    width: int | None
+    height: int | None
+    seconds: float | None
+    facts: Mapping[str, Any]
+    prompt: str
+    tags: tuple[str, ...]
+    job_id: UUID | None
+    step: str | None
+    position: int | None
+    created_at: datetime
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs. Where the bytes lie in the store is nobody's business."""
+        return {
+            "id": str(self.id),
+            "role": self.role,
+            "media_type": self.media_type,
+            "bytes": self.bytes,
+            "sha256": self.sha256,
+            "width": self.width,
+            "height": self.height,
+            "seconds": self.seconds,
+            "name": self.name,
+            "tags": list(self.tags),
+            "facts": dict(self.facts),
+            "job_id": str(self.job_id) if self.job_id else None,
+            "step": self.step,
+            "position": self.position,
+            "created_at": self.created_at.isoformat(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One try, as it can be seen on the job."""
+
+    stage: int
+    number: int
+    endpoint: str
+    state: AttemptState
+    word: str | None
+    seconds: float | None
+    error: Mapping[str, Any] | None
+    created_at: datetime
+    submitted_at: datetime | None
+    finished_at: datetime | None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "stage": self.stage,
+            "number": self.number,
+            "endpoint": self.endpoint,
+            "state": self.state.value,
+            "word": self.word,
+            "seconds": self.seconds,
+            "error": self.error,
+            "created_at": self.created_at.isoformat(),
+            "submitted_at": _iso(self.submitted_at),
+            "finished_at": _iso(self.finished_at),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What was asked, where it stands, what came of it."""
+
+    id: UUID
+    owner_id: UUID
+    state: JobState
+    operation: str
+    steps: tuple[Mapping[str, Any], ...]
+    prompt: str
+    tags: tuple[str, ...]
+    trace_id: str
+    priority: int
+    rerun_of: UUID | None
+    detail: str | None
+    progress: float | None
+    preview_key: str | None
+    error: Mapping[str, Any] | None
+    event_seq: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime | None
+    outputs: tuple[Asset, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "id": str(self.id),
+            "state": self.state.value,
+            "operation": self.operation,
+            "steps": list(self.steps),
+            "tags": list(self.tags),
+            "trace_id": self.trace_id,
+            "priority": self.priority,
+            "rerun_of": str(self.rerun_of) if self.rerun_of else None,
+            "detail": self.detail,
+            "progress": self.progress,
+            "error": self.error,
+            "created_at": self.created_at.isoformat(),
+            "started_at": _iso(self.started_at),
+            "finished_at": _iso(self.finished_at),
+            "expires_at": _iso(self.expires_at),
+            "outputs": [asset.as_json() for asset in self.outputs],
+            "attempts": [attempt.as_json() for attempt in self.attempts],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened to a job. `seq` is None for progress, which is not kept.
+
+    kinds: queued running retrying canceling succeeded failed canceled expired, and progress
+    """
+
+    job_id: UUID
+    kind: str
+    seq: int | None = None
+    at: datetime | None = None
+    data: Mapping[str, Any]
+
+
+def new_id() -> UUID:
+    """A UUID of version 7: ids sort by the time at which they were made."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds << 80) | int.from_bytes(os.urandom(10))
+    value = (value & ~(0xF << 76)) | (0x7 << 76)
+    value = (value & ~(0x3 << 62)) | (0x2 << 62)
+    return UUID(int=value)
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

@@ -1,0 +1,427 @@
+-- Every statement on jobs, stages, attempts, events, blobs and assets. Read with `load_queries`.
+
+-- name: insert_job
+-- A job with its stages (the first one ready) and its first event. No row when the idempotency key is taken.
+WITH job AS (
+    INSERT INTO jobs (id, owner_id, state, request, operation, prompt, tags, trace_id, priority, idempotency_key,
+                      request_hash, rerun_of, previews, expires_at, event_seq)
+    VALUES (%(id)s, %(owner_id)s, 'queued', %(request)s, %(operation)s, %(prompt)s, %(tags)s, %(trace_id)s,
+            %(priority)s, %(idempotency_key)s, %(request_hash)s, %(rerun_of)s, %(previews)s, %(expires_at)s, 1)
+    ON CONFLICT (owner_id, idempotency_key) DO NOTHING
+    RETURNING id, owner_id, priority
+), stage AS (
+    INSERT INTO stages (id, job_id, owner_id, position, state, endpoint, steps, plan, priority, ready_at)
+    SELECT (s->>'id')::uuid, job.id, job.owner_id, n - 1, CASE n WHEN 1 THEN 'ready' ELSE 'waiting' END,
+           s->>'endpoint', s->'steps', s->'plan', job.priority, CASE n WHEN 1 THEN now() END
+    FROM job, jsonb_array_elements(%(stages)s) WITH ORDINALITY AS given(s, n)
+), event AS (
+    INSERT INTO events (job_id, seq, kind) SELECT id, 1, 'queued' FROM job
+)
+SELECT id, genyard_tell('event', id, '1 queued') FROM job;
+
+-- name: find_by_idempotency_key
+SELECT id, request_hash FROM jobs WHERE owner_id = %(owner_id)s AND idempotency_key = %(idempotency_key)s;
+
+-- name: lock_endpoint
+-- One dispatch at a time per endpoint; freed at commit. A statement of its own, so that the next one sees all.
+SELECT pg_advisory_xact_lock(72641, hashtext(%(endpoint)s));
+
+-- name: dispatch
+-- Who goes next: fills the endpoint's free places with ready stages, the most urgent and then the oldest first,
+-- and hands each to Procrastinate in this same transaction. Capacity is counted from rows: nothing can leak.
+WITH free AS (
+    SELECT greatest(0, e.capacity - (SELECT count(*) FROM stages r WHERE r.endpoint = e.name AND r.state = 'running'))
+           AS places
+    FROM endpoints e WHERE e.name = %(endpoint)s
+), next AS (
+    SELECT id FROM stages
+    WHERE endpoint = %(endpoint)s AND state = 'ready' AND (not_before IS NULL OR not_before <= now())
+    ORDER BY priority DESC, ready_at, id
+    LIMIT (SELECT places FROM free)
+    FOR UPDATE SKIP LOCKED
+), started AS (
+    UPDATE stages SET state = 'running', epoch = epoch + 1, worker_id = NULL, dispatched_at = now()
+    FROM next WHERE stages.id = next.id
+    RETURNING stages.id, stages.epoch
+)
+INSERT INTO procrastinate_jobs (queue_name, task_name, args)
+SELECT 'stages', 'run_stage', jsonb_build_object('stage_id', id, 'epoch', epoch) FROM started;
+
+-- name: claim_stage
+-- A runner takes a dispatched stage: the fence (epoch) must hold. The job starts if it has not. An attempt is
+-- opened under the given key unless one is open already (then a former runner died) or the job is not to run.
+WITH stage AS (
+    UPDATE stages SET worker_id = %(worker_id)s
+    WHERE id = %(stage_id)s AND epoch = %(epoch)s AND state = 'running'
+    RETURNING id, job_id, endpoint, plan, position
+), job AS (
+    UPDATE jobs SET state = 'running', started_at = now(), event_seq = event_seq + 1
+    FROM stage WHERE jobs.id = stage.job_id AND jobs.state = 'queued'
+      AND (jobs.expires_at IS NULL OR jobs.expires_at > now())
+    RETURNING jobs.id, jobs.event_seq
+), event AS (
+    INSERT INTO events (job_id, seq, kind) SELECT id, event_seq, 'running' FROM job
+), tried AS (
+    SELECT a.* FROM attempts a JOIN stage ON a.stage_id = stage.id
+), opened AS (
+    INSERT INTO attempts (id, stage_id, number, state, endpoint)
+    SELECT %(key)s, stage.id, 1 + (SELECT count(*) FROM tried), 'submitting', stage.endpoint
+    FROM stage JOIN jobs before ON before.id = stage.job_id
+    WHERE NOT EXISTS (SELECT FROM tried WHERE state IN ('submitting', 'running'))
+      AND (before.state = 'running' OR EXISTS (SELECT FROM job))
+    RETURNING id, number
+)
+SELECT stage.id AS stage_id, stage.job_id, stage.endpoint, stage.plan, stage.position,
+       jobs.owner_id, jobs.state AS job_state, jobs.trace_id, jobs.prompt, jobs.tags, jobs.previews,
+       jobs.expires_at IS NOT NULL AND jobs.expires_at <= now() AND jobs.state = 'queued' AS expired,
+       open.id AS open_key, open.ref AS open_ref, open.number AS open_number,
+       opened.id AS new_key, opened.number AS new_number,
+       (SELECT genyard_tell('event', id, event_seq || ' running') FROM job) AS told
+FROM stage JOIN jobs ON jobs.id = stage.job_id
+LEFT JOIN tried open ON open.state IN ('submitting', 'running')
+LEFT JOIN opened ON true;
+
+-- name: record_ref
+-- The place accepted the submission. Fenced.
+UPDATE attempts SET ref = %(ref)s, state = 'running', submitted_at = now()
+FROM stages
+WHERE attempts.id = %(key)s AND attempts.state IN ('submitting', 'running')
+  AND stages.id = attempts.stage_id AND stages.epoch = %(epoch)s AND stages.state = 'running'
+RETURNING attempts.id;
+
+-- name: record_progress
+-- Throttled by the runner. Watchers hear of it by NOTIFY; the row is for whoever asks later.
+UPDATE jobs SET progress = %(progress)s, detail = %(detail)s, preview_key = coalesce(%(preview_key)s, preview_key)
+FROM stages
+WHERE stages.id = %(stage_id)s AND stages.epoch = %(epoch)s AND stages.state = 'running'
+  AND jobs.id = stages.job_id AND jobs.state IN ('running', 'canceling')
+RETURNING genyard_tell('progress', jobs.id, %(told)s);
+
+-- name: finish_stage
+-- Success. In one statement: the stage, its attempt, its outputs, then the next stage or the end of the job.
+-- A job that is being canceled ends as canceled: the outputs are kept, but not delivered.
+WITH stage AS (
+    UPDATE stages SET state = 'succeeded', finished_at = now(), worker_id = NULL
+    WHERE id = %(stage_id)s AND epoch = %(epoch)s AND state = 'running'
+    RETURNING id, job_id, position, owner_id
+), attempt AS (
+    UPDATE attempts SET state = 'succeeded', finished_at = now(), word = %(word)s, seconds = %(seconds)s
+    FROM stage WHERE attempts.stage_id = stage.id AND attempts.id = %(key)s
+), given AS (
+    SELECT * FROM jsonb_to_recordset(%(outputs)s) AS o(
+        id uuid, sha256 text, object text, bytes bigint, media_type text, role text, step text, position integer,
+        name text, width integer, height integer, seconds real, facts jsonb, delivered boolean)
+), blob AS (
+    INSERT INTO blobs (sha256, object, bytes, media_type)
+    SELECT DISTINCT ON (sha256) sha256, object, bytes, media_type FROM given, stage
+    ON CONFLICT (sha256) DO UPDATE SET bytes = excluded.bytes
+    RETURNING sha256, object
+), before AS (
+    SELECT jobs.id, jobs.state, jobs.prompt, jobs.tags FROM jobs JOIN stage ON jobs.id = stage.job_id
+    FOR UPDATE OF jobs
+), asset AS (
+    INSERT INTO assets (id, owner_id, sha256, role, name, width, height, seconds, facts, prompt, tags, job_id, step,
+                        position, delivered)
+    SELECT given.id, stage.owner_id, given.sha256, given.role, given.name, given.width, given.height, given.seconds,
+           given.facts, before.prompt, before.tags, stage.job_id, given.step, given.position,
+           given.delivered AND before.state = 'running'
+    FROM given, stage, before
+), next AS (
+    UPDATE stages SET state = CASE before.state WHEN 'running' THEN 'ready' ELSE 'canceled' END, ready_at = now()
+    FROM stage, before
+    WHERE stages.job_id = stage.job_id AND stages.position = stage.position + 1 AND stages.state = 'waiting'
+    RETURNING stages.endpoint
+), job AS (
+    UPDATE jobs SET state = CASE before.state WHEN 'running' THEN 'succeeded' ELSE 'canceled' END,
+           finished_at = now(), detail = NULL, preview_key = NULL, event_seq = event_seq + 1,
+           progress = CASE before.state WHEN 'running' THEN 1 ELSE progress END
+    FROM before
+    WHERE jobs.id = before.id AND before.state IN ('running', 'canceling')
+      AND (before.state = 'canceling' OR NOT EXISTS (SELECT FROM next))
+    RETURNING jobs.id, jobs.state, jobs.event_seq
+), event AS (
+    INSERT INTO events (job_id, seq, kind) SELECT id, event_seq, state FROM job
+)
+SELECT stage.id, (SELECT endpoint FROM next) AS next_endpoint, (SELECT state FROM job) AS job_state,
+       (SELECT jsonb_object_agg(sha256, object) FROM blob) AS objects,
+       (SELECT genyard_tell('event', id, event_seq || ' ' || state) FROM job) AS told
+FROM stage;
+
+-- name: end_job
+-- The job ends otherwise than by success, and everything open of it with it. `attempt_state` is for the attempt of
+-- the stage that ends it; a waiting or ready stage is canceled. Fenced by the stage's epoch.
+WITH stage AS (
+    UPDATE stages SET state = %(stage_state)s, finished_at = now(), worker_id = NULL
+    WHERE id = %(stage_id)s AND epoch = %(epoch)s AND state = 'running'
+    RETURNING id, job_id
+), attempt AS (
+    UPDATE attempts SET state = %(attempt_state)s, finished_at = now(), error = %(error)s, word = %(word)s,
+           seconds = %(seconds)s
+    FROM stage WHERE attempts.stage_id = stage.id AND attempts.state IN ('submitting', 'running')
+), others AS (
+    UPDATE stages SET state = 'canceled', finished_at = now() FROM stage
+    WHERE stages.job_id = stage.job_id AND stages.state IN ('waiting', 'ready')
+), job AS (
+    UPDATE jobs SET state = CASE WHEN state = 'canceling' THEN 'canceled' ELSE %(job_state)s END,
+           error = %(error)s, finished_at = now(), detail = NULL, preview_key = NULL, event_seq = event_seq + 1
+    FROM stage WHERE jobs.id = stage.job_id AND jobs.state IN ('queued', 'running', 'canceling')
+    RETURNING jobs.id, jobs.state, jobs.event_seq, jobs.error
+), event AS (
+    INSERT INTO events (job_id, seq, kind, data)
+    SELECT id, event_seq, state, coalesce(jsonb_build_object('error', error), '{}') FROM job
+)
+SELECT job.id, job.state, genyard_tell('event', id, event_seq || ' ' || state) FROM job;
+
+-- name: retry_stage
+-- The attempt is over, the stage may be tried again after a while. Not for a job that is being canceled.
+WITH stage AS (
+    UPDATE stages SET state = 'ready', worker_id = NULL, ready_at = now(),
+           not_before = now() + %(seconds_until)s * interval '1 second'
+    FROM jobs
+    WHERE stages.id = %(stage_id)s AND stages.epoch = %(epoch)s AND stages.state = 'running'
+      AND jobs.id = stages.job_id AND jobs.state = 'running'
+    RETURNING stages.id, stages.job_id
+), attempt AS (
+    UPDATE attempts SET state = %(attempt_state)s, finished_at = now(), error = %(error)s, word = %(word)s,
+           seconds = %(seconds)s
+    FROM stage WHERE attempts.stage_id = stage.id AND attempts.state IN ('submitting', 'running')
+), job AS (
+    UPDATE jobs SET detail = %(detail)s, event_seq = event_seq + 1
+    FROM stage WHERE jobs.id = stage.job_id
+    RETURNING jobs.id, jobs.event_seq
+), event AS (
+    INSERT INTO events (job_id, seq, kind, data)
+    SELECT id, event_seq, 'retrying', jsonb_build_object('error', %(error)s::jsonb) FROM job
+)
+SELECT stage.id, (SELECT genyard_tell('event', id, event_seq || ' retrying') FROM job) AS told FROM stage;
+
+-- name: cancel_job
+-- Queued: ends at once, nothing was ever submitted. Running: the runner is woken and ends it.
+WITH before AS (
+    SELECT id, state FROM jobs WHERE id = %(job_id)s AND owner_id = %(owner_id)s FOR UPDATE
+), job AS (
+    UPDATE jobs SET event_seq = event_seq + 1,
+           state = CASE before.state WHEN 'queued' THEN 'canceled' ELSE 'canceling' END,
+           finished_at = CASE before.state WHEN 'queued' THEN now() END,
+           error = CASE before.state WHEN 'queued' THEN %(error)s::jsonb END
+    FROM before WHERE jobs.id = before.id AND before.state IN ('queued', 'running')
+    RETURNING jobs.id, jobs.state, jobs.event_seq
+), stage AS (
+    UPDATE stages SET state = 'canceled', finished_at = now()
+    FROM job WHERE stages.job_id = job.id
+      AND (stages.state IN ('waiting', 'ready') AND job.state = 'canceled' OR stages.state = 'waiting')
+), event AS (
+    INSERT INTO events (job_id, seq, kind) SELECT id, event_seq, state FROM job
+)
+SELECT before.id, before.state AS was, job.state AS is,
+       (SELECT genyard_tell('event', id, event_seq || ' ' || state) FROM job) AS told,
+       (SELECT genyard_tell('cancel', id, '') FROM job WHERE state = 'canceling') AS woken
+FROM before LEFT JOIN job ON true;
+
+-- name: cancel_between_attempts
+-- A job that is being canceled while its stage waits for the next try has no runner: it ends here.
+WITH stage AS (
+    UPDATE stages SET state = 'canceled', finished_at = now()
+    FROM jobs WHERE jobs.id = %(job_id)s AND jobs.state = 'canceling'
+      AND stages.job_id = jobs.id AND stages.state = 'ready'
+    RETURNING stages.job_id
+), job AS (
+    UPDATE jobs SET state = 'canceled', finished_at = now(), error = %(error)s, event_seq = event_seq + 1
+    FROM stage WHERE jobs.id = stage.job_id
+    RETURNING jobs.id, jobs.event_seq
+), event AS (
+    INSERT INTO events (job_id, seq, kind) SELECT id, event_seq, 'canceled' FROM job
+)
+SELECT id, genyard_tell('event', id, event_seq || ' canceled') FROM job;
+
+-- name: expire_jobs
+-- Queued jobs whose deadline has passed. They were never submitted.
+WITH job AS (
+    UPDATE jobs SET state = 'expired', finished_at = now(), error = %(error)s, event_seq = event_seq + 1
+    WHERE state = 'queued' AND expires_at <= now()
+    RETURNING id, event_seq
+), stage AS (
+    UPDATE stages SET state = 'canceled', finished_at = now() FROM job
+    WHERE stages.job_id = job.id AND stages.state IN ('waiting', 'ready')
+), event AS (
+    INSERT INTO events (job_id, seq, kind) SELECT id, event_seq, 'expired' FROM job
+)
+SELECT id, genyard_tell('event', id, event_seq || ' expired') FROM job;
+
+-- name: take_up
+-- Stages whose runner is gone (its lock is free, or its heart has not beaten for the lease), or that were handed to
+-- Procrastinate and never claimed. They get a new epoch, so that a former runner that wakes can change nothing.
+WITH alive AS (
+    SELECT w.id FROM workers w
+    WHERE w.beat_at > now() - %(lease)s * interval '1 second'
+      AND EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 7264 AND l.objid = w.id::oid
+                  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+), orphan AS (
+    SELECT s.id FROM stages s
+    WHERE s.state = 'running'
+      AND (s.worker_id IS NOT NULL AND s.worker_id NOT IN (SELECT id FROM alive)
+           OR s.worker_id IS NULL AND s.dispatched_at < now() - interval '5 seconds'
+              AND NOT EXISTS (SELECT FROM procrastinate_jobs p
+                              WHERE p.status = 'todo' AND p.args->>'stage_id' = s.id::text))
+    FOR UPDATE SKIP LOCKED
+), dead AS (
+    DELETE FROM procrastinate_jobs p USING orphan WHERE p.args->>'stage_id' = orphan.id::text
+), again AS (
+    UPDATE stages SET epoch = epoch + 1, worker_id = NULL, dispatched_at = now()
+    FROM orphan WHERE stages.id = orphan.id RETURNING stages.id, stages.epoch
+)
+INSERT INTO procrastinate_jobs (queue_name, task_name, args)
+SELECT 'stages', 'run_stage', jsonb_build_object('stage_id', id, 'epoch', epoch) FROM again
+RETURNING args;
+
+-- name: endpoints_with_ready_stages
+SELECT DISTINCT endpoint FROM stages
+WHERE state = 'ready' AND (not_before IS NULL OR not_before <= now());
+
+-- name: next_retry
+-- Seconds until the earliest stage that waits for another try, if any does.
+SELECT extract(epoch FROM min(not_before) - now())::float AS seconds FROM stages
+WHERE state = 'ready' AND not_before > now();
+
+-- name: register_worker
+INSERT INTO workers (name) VALUES (%(name)s) RETURNING id;
+
+-- name: beat
+UPDATE workers SET beat_at = now() WHERE id = %(id)s;
+
+-- name: forget_worker
+DELETE FROM workers WHERE id = %(id)s;
+
+-- name: any_worker
+SELECT EXISTS (
+    SELECT FROM workers w JOIN pg_locks l
+      ON l.locktype = 'advisory' AND l.classid = 7264 AND l.objid = w.id::oid
+     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    WHERE w.beat_at > now() - interval '10 seconds') AS any;
+
+-- name: forget_dead_workers
+DELETE FROM workers w WHERE w.beat_at < now() - interval '1 minute'
+  AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 7264 AND l.objid = w.id::oid);
+
+-- name: save_endpoint
+INSERT INTO endpoints (name, kind, capacity) VALUES (%(name)s, %(kind)s, %(capacity)s)
+ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, capacity = excluded.capacity;
+
+-- name: save_facts
+UPDATE endpoints SET facts = %(facts)s, checked_at = now() WHERE name = %(name)s;
+
+-- name: load_facts
+SELECT facts FROM endpoints WHERE name = %(name)s AND facts IS NOT NULL;
+
+-- name: get_job
+SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority, rerun_of, detail, progress,
+       preview_key, error, event_seq, created_at, started_at, finished_at, expires_at
+FROM jobs WHERE id = %(job_id)s AND owner_id = %(owner_id)s;
+
+-- name: list_jobs
+-- Newest first, before the given id. Words of `search` must all be in the prompt.
+SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority, rerun_of, detail, progress,
+       preview_key, error, event_seq, created_at, started_at, finished_at, expires_at
+FROM jobs
+WHERE owner_id = %(owner_id)s
+  AND (%(before)s::uuid IS NULL OR id < %(before)s)
+  AND (%(state)s::text IS NULL OR state = %(state)s)
+  AND (%(operation)s::text IS NULL OR operation = %(operation)s)
+  AND (%(tag)s::text IS NULL OR tags @> ARRAY[%(tag)s::text])
+  AND (%(search)s::text IS NULL OR to_tsvector('simple', prompt) @@ plainto_tsquery('simple', %(search)s))
+ORDER BY id DESC LIMIT %(limit)s;
+
+-- name: outputs_of_jobs
+SELECT a.id, a.owner_id, a.sha256, b.object, b.bytes, b.media_type, a.role, a.name, a.width, a.height, a.seconds,
+       a.facts, a.prompt, a.tags, a.job_id, a.step, a.position, a.created_at
+FROM assets a JOIN blobs b USING (sha256)
+WHERE a.job_id = ANY(%(job_ids)s) AND a.delivered
+ORDER BY a.job_id, a.step, a.role, a.position;
+
+-- name: attempts_of_job
+SELECT s.position AS stage, a.number, a.endpoint, a.state, a.word, a.seconds, a.error, a.created_at, a.submitted_at,
+       a.finished_at
+FROM attempts a JOIN stages s ON s.id = a.stage_id
+WHERE s.job_id = %(job_id)s ORDER BY s.position, a.number;
+
+-- name: stage_outputs
+-- What earlier stages of the job made, for the stage that feeds on it.
+SELECT a.step, a.role, a.position, b.object, b.bytes, b.media_type, a.sha256, a.width, a.height
+FROM assets a JOIN blobs b USING (sha256)
+WHERE a.job_id = %(job_id)s ORDER BY a.step, a.role, a.position;
+
+-- name: events_after
+SELECT job_id, seq, at, kind, data FROM events
+WHERE job_id = %(job_id)s AND seq > %(after)s ORDER BY seq;
+
+-- name: delete_job
+-- For good, with its outputs. Only a job that has ended.
+WITH job AS (
+    SELECT id FROM jobs
+    WHERE id = %(job_id)s AND owner_id = %(owner_id)s
+      AND state IN ('succeeded', 'failed', 'canceled', 'expired')
+    FOR UPDATE
+), asset AS (
+    DELETE FROM assets USING job WHERE assets.job_id = job.id RETURNING assets.sha256
+), gone AS (
+    DELETE FROM jobs USING job WHERE jobs.id = job.id RETURNING jobs.id
+)
+SELECT (SELECT id FROM gone) AS id, (SELECT array_agg(DISTINCT sha256) FROM asset) AS hashes;
+
+-- name: insert_asset
+WITH blob AS (
+    INSERT INTO blobs (sha256, object, bytes, media_type)
+    VALUES (%(sha256)s, %(object)s, %(bytes)s, %(media_type)s)
+    ON CONFLICT (sha256) DO UPDATE SET bytes = excluded.bytes
+    RETURNING sha256, object, bytes, media_type
+), asset AS (
+    INSERT INTO assets (id, owner_id, sha256, role, name, width, height, seconds, facts, tags)
+    SELECT %(id)s, %(owner_id)s, blob.sha256, %(role)s, %(name)s, %(width)s, %(height)s, %(seconds)s, %(facts)s, %(tags)s
+    FROM blob
+    RETURNING *
+)
+SELECT a.id, a.owner_id, a.sha256, b.object, b.bytes, b.media_type, a.role, a.name, a.width, a.height, a.seconds,
+       a.facts, a.prompt, a.tags, a.job_id, a.step, a.position, a.created_at
+FROM asset a, blob b;
+
+-- name: get_asset
+SELECT a.id, a.owner_id, a.sha256, b.object, b.bytes, b.media_type, a.role, a.name, a.width, a.height, a.seconds,
+       a.facts, a.prompt, a.tags, a.job_id, a.step, a.position, a.created_at
+FROM assets a JOIN blobs b USING (sha256)
+WHERE a.id = %(asset_id)s AND (%(owner_id)s::uuid IS NULL OR a.owner_id = %(owner_id)s);
+
+-- name: get_assets
+SELECT a.id, a.owner_id, a.sha256, b.object, b.bytes, b.media_type, a.role, a.name, a.width, a.height, a.seconds,
+       a.facts, a.prompt, a.tags, a.job_id, a.step, a.position, a.created_at
+FROM assets a JOIN blobs b USING (sha256)
+WHERE a.id = ANY(%(asset_ids)s) AND a.owner_id = %(owner_id)s;
+
+-- name: list_assets
+-- Newest first. `facts` is a JSON object that the asset's facts must contain.
+SELECT a.id, a.owner_id, a.sha256, b.object, b.bytes, b.media_type, a.role, a.name, a.width, a.height, a.seconds,
+       a.facts, a.prompt, a.tags, a.job_id, a.step, a.position, a.created_at
+FROM assets a JOIN blobs b USING (sha256)
+WHERE a.owner_id = %(owner_id)s AND a.delivered
+  AND (%(before)s::uuid IS NULL OR a.id < %(before)s)
+  AND (%(role)s::text IS NULL OR a.role = %(role)s)
+  AND (%(tag)s::text IS NULL OR a.tags @> ARRAY[%(tag)s::text])
+  AND (%(facts)s::jsonb IS NULL OR a.facts @> %(facts)s)
+  AND (%(search)s::text IS NULL OR to_tsvector('simple', a.prompt) @@ plainto_tsquery('simple', %(search)s))
+ORDER BY a.id DESC LIMIT %(limit)s;
+
+-- name: delete_asset
+DELETE FROM assets WHERE id = %(asset_id)s AND owner_id = %(owner_id)s
+RETURNING ARRAY[sha256] AS hashes;
+
+-- name: delete_unused_blobs
+-- Bytes that no asset refers to any more; their objects are removed after the commit.
+DELETE FROM blobs b WHERE b.sha256 = ANY(%(hashes)s)
+  AND NOT EXISTS (SELECT FROM assets a WHERE a.sha256 = b.sha256)
+RETURNING b.object;
+
+-- name: secret
+-- Made once, by whichever process comes first.
+WITH made AS (
+    INSERT INTO secrets (name, value) VALUES (%(name)s, %(value)s) ON CONFLICT DO NOTHING RETURNING value
+)
+SELECT value FROM made UNION ALL SELECT value FROM secrets WHERE name = %(name)s LIMIT 1;

@@ -1,0 +1,544 @@
+"""Every statement on jobs and assets, as functions. The SQL is in `queries.sql`; states change nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+from pydantic import TypeAdapter
+
+from genyard.database import Connection, Database, Row, load_queries
+from genyard.errors import Code, GenyardError
+from genyard.jobs.model import Asset, Attempt, AttemptState, Event, Job, JobState, new_id
+from genyard.pipelines import StageDraft
+from genyard.providers import BoundStep, Facts, Plan
+from genyard.storage import Blob
+
+_SQL = load_queries("genyard.jobs")
+_PLAN = TypeAdapter(Plan)
+_STEPS = TypeAdapter(tuple[BoundStep, ...])
+_FACTS = TypeAdapter(Facts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewStage:
+    draft: StageDraft
+    plan: Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """What `insert` stores."""
+
+    id: UUID
+    owner_id: UUID
+    steps: Sequence[Mapping[str, Any]]
+    operation: str
+    prompt: str
+    trace_id: str
+    stages: tuple[NewStage, ...]
+    tags: tuple[str, ...] = ()
+    priority: int = 0
+    idempotency_key: str | None = None
+    request_hash: bytes | None = None
+    rerun_of: UUID | None = None
+    previews: bool = False
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A stage that a runner has taken. `fresh`: the attempt was opened just now, so nothing was submitted."""
+
+    stage_id: UUID
+    epoch: int
+    job_id: UUID
+    owner_id: UUID
+    job_state: JobState
+    trace_id: str
+    prompt: str
+    previews: bool
+    endpoint: str
+    plan: Plan
+    key: UUID | None
+    number: int
+    ref: Mapping[str, Any] | None
+    fresh: bool
+    expired: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewOutput:
+    """One output of an attempt, stored but not yet anybody's."""
+
+    blob: Blob
+    role: str
+    step: str
+    position: int
+    name: str
+    width: int | None
+    height: int | None
+    seconds: float | None
+    facts: Mapping[str, Any]
+    delivered: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What `finish_stage` did. `unused`: objects whose bytes were stored before under another name."""
+
+    next_endpoint: str | None
+    job_state: JobState | None
+    unused: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageOutput:
+    step: str
+    role: str
+    blob: Blob
+    width: int | None
+    height: int | None
+
+
+class Jobs:
+    """The tables of jobs. Methods that take no connection are transactions of their own."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def insert(self, job: NewJob) -> bool:
+        """Accepts the job and hands its first stage on. False when the idempotency key is taken."""
+        async with self.database.transaction() as connection:
+            row = await _one(connection, "insert_job", _job_values(job))
+            if row is not None:
+                await self.dispatch(connection, job.stages[0].draft.endpoint)
+        return row is not None
+
+    async def dispatch(self, connection: Connection, endpoint: str) -> None:
+        await connection.execute(_SQL("lock_endpoint"), {"endpoint": endpoint})
+        await connection.execute(_SQL("dispatch"), {"endpoint": endpoint})
+
+    async def find_by_idempotency_key(self, owner_id: UUID, key: str) -> tuple[UUID, bytes] | None:
+        row = await self._row("find_by_idempotency_key", owner_id=owner_id, idempotency_key=key)
+        return (row["id"], bytes(row["request_hash"])) if row else None
+
+    # ---- the attempt protocol; each call is fenced by the epoch ----
+
+    async def claim(self, stage_id: UUID, epoch: int, worker_id: int, key: UUID) -> Claim | None:
+        """None when the stage is somebody else's by now."""
+        row = await self._row("claim_stage", stage_id=stage_id, epoch=epoch, worker_id=worker_id, key=key)
+        if row is None:
+            return None
+        started = row["job_state"] == "queued" and row["new_key"] is not None
+        return Claim(
+            stage_id=stage_id,
+            epoch=epoch,
+            job_id=row["job_id"],
+            owner_id=row["owner_id"],
+            job_state=JobState.running if started else JobState(row["job_state"]),
+            trace_id=row["trace_id"],
+            prompt=row["prompt"],
+            previews=row["previews"],
+            endpoint=row["endpoint"],
+            plan=_PLAN.validate_python(row["plan"]),
+            key=row["open_key"] or row["new_key"],
+            number=row["open_number"] or row["new_number"] or 0,
+            ref=row["open_ref"],
+            fresh=row["new_key"] is not None,
+            expired=bool(row["expired"]),
+        )
+
+    async def record_ref(self, claim: Claim, ref: Mapping[str, Any]) -> bool:
+        """False when the fence does not hold."""
+        row = await self._row("record_ref", key=claim.key, epoch=claim.epoch, ref=Jsonb(dict(ref)))
+        return row is not None
+
+    async def record_progress(
+        self, claim: Claim, *, progress: float | None, detail: str | None, preview_key: str | None, told: str
+    ) -> bool:
+        async with self.database.transaction() as connection:
+            await connection.execute("SET LOCAL synchronous_commit TO off")
+            row = await _one(
+                connection,
+                "record_progress",
+                {
+                    "stage_id": claim.stage_id,
+                    "epoch": claim.epoch,
+                    "progress": progress,
+                    "detail": detail,
+                    "preview_key": preview_key,
+                    "told": told,
+                },
+            )
+        return row is not None
+
+    async def finish_stage(
+        self, claim: Claim, outputs: Sequence[NewOutput], *, word: str | None, seconds: float | None
+    ) -> Finished | None:
+        """None when the fence does not hold: then nothing of it was kept."""
+        async with self.database.transaction() as connection:
+            row = await _one(
+                connection,
+                "finish_stage",
+                {
+                    "stage_id": claim.stage_id,
+                    "epoch": claim.epoch,
+                    "key": claim.key,
+                    "word": word,
+                    "seconds": seconds,
+                    "outputs": Jsonb([_output_values(output) for output in outputs]),
+                },
+            )
+            if row is None:
+                return None
+            for endpoint in {claim.endpoint, row["next_endpoint"]} - {None}:
+                await self.dispatch(connection, endpoint)
+        kept = row["objects"] or {}
+        return Finished(
+            next_endpoint=row["next_endpoint"],
+            job_state=JobState(row["job_state"]) if row["job_state"] else None,
+            unused=tuple(one.blob.object for one in outputs if kept.get(one.blob.sha256) != one.blob.object),
+        )
+
+    async def end_job(
+        self,
+        claim: Claim,
+        *,
+        job_state: JobState,
+        attempt_state: AttemptState,
+        error: GenyardError,
+        word: str | None = None,
+        seconds: float | None = None,
+    ) -> bool:
+        """The job ends as failed, canceled or expired, with everything open of it."""
+        async with self.database.transaction() as connection:
+            row = await _one(
+                connection,
+                "end_job",
+                {
+                    "stage_id": claim.stage_id,
+                    "epoch": claim.epoch,
+                    "stage_state": "failed" if job_state is JobState.failed else "canceled",
+                    "job_state": job_state.value,
+                    "attempt_state": attempt_state.value,
+                    "error": Jsonb(error.as_json()),
+                    "word": word,
+                    "seconds": seconds,
+                },
+            )
+            await self.dispatch(connection, claim.endpoint)
+        return row is not None
+
+    async def retry_stage(
+        self,
+        claim: Claim,
+        *,
+        attempt_state: AttemptState,
+        error: GenyardError,
+        seconds_until: float,
+        detail: str,
+        word: str | None = None,
+        seconds: float | None = None,
+    ) -> bool:
+        """False when the job is being canceled meanwhile, or the fence does not hold."""
+        async with self.database.transaction() as connection:
+            row = await _one(
+                connection,
+                "retry_stage",
+                {
+                    "stage_id": claim.stage_id,
+                    "epoch": claim.epoch,
+                    "attempt_state": attempt_state.value,
+                    "error": Jsonb(error.as_json()),
+                    "seconds_until": seconds_until,
+                    "detail": detail,
+                    "word": word,
+                    "seconds": seconds,
+                },
+            )
+            await self.dispatch(connection, claim.endpoint)
+        return row is not None
+
+    # ---- what callers do ----
+
+    async def cancel(self, job_id: UUID, owner_id: UUID) -> tuple[JobState, JobState]:
+        """The states before and after. `request.not_found` for a job that is not this owner's."""
+        error = Jsonb(GenyardError(Code.canceled, "canceled before it started").as_json())
+        async with self.database.transaction() as connection:
+            row = await _one(
+                connection, "cancel_job", {"job_id": job_id, "owner_id": owner_id, "error": error}
+            )
+            if row is None:
+                raise _no_job(job_id)
+            if row["is"] == "canceling":
+                ended = await _one(connection, "cancel_between_attempts", {"job_id": job_id, "error": error})
+                if ended is not None:
+                    row["is"] = "canceled"
+        return JobState(row["was"]), JobState(row["is"] or row["was"])
+
+    async def get(self, job_id: UUID, owner_id: UUID) -> Job:
+        row = await self._row("get_job", job_id=job_id, owner_id=owner_id)
+        if row is None:
+            raise _no_job(job_id)
+        attempts = await self._rows("attempts_of_job", job_id=job_id)
+        [job] = await self._with_outputs([row])
+        return replace(job, attempts=tuple(_attempt(one) for one in attempts))
+
+    async def search(
+        self,
+        owner_id: UUID,
+        *,
+        limit: int = 20,
+        before: UUID | None = None,
+        state: str | None = None,
+        operation: str | None = None,
+        tag: str | None = None,
+        search: str | None = None,
+    ) -> list[Job]:
+        rows = await self._rows(
+            "list_jobs",
+            owner_id=owner_id,
+            limit=limit,
+            before=before,
+            state=state,
+            operation=operation,
+            tag=tag,
+            search=search,
+        )
+        return await self._with_outputs(rows)
+
+    async def _with_outputs(self, rows: Sequence[Row]) -> list[Job]:
+        found = await self._rows("outputs_of_jobs", job_ids=[row["id"] for row in rows])
+        by_job: dict[UUID, list[Asset]] = {}
+        for one in found:
+            by_job.setdefault(one["job_id"], []).append(_asset(one))
+        return [_job(row, by_job.get(row["id"], [])) for row in rows]
+
+    async def events(self, job_id: UUID, after: int) -> list[Event]:
+        rows = await self._rows("events_after", job_id=job_id, after=after)
+        return [Event(**row) for row in rows]
+
+    async def delete(self, job_id: UUID, owner_id: UUID) -> tuple[str, ...]:
+        """For good. Returns the objects whose bytes nobody refers to any more."""
+        async with self.database.transaction() as connection:
+            row = await _one(connection, "delete_job", {"job_id": job_id, "owner_id": owner_id})
+            if row is None or row["id"] is None:
+                job = await self.get(job_id, owner_id)
+                raise GenyardError(
+                    Code.request_conflict, f"the job is {job.state}; cancel it first", field="job_id"
+                )
+            return await _delete_unused(connection, row["hashes"])
+
+    async def stage_outputs(self, job_id: UUID) -> list[StageOutput]:
+        rows = await self._rows("stage_outputs", job_id=job_id)
+        return [
+            StageOutput(
+                step=row["step"], role=row["role"], blob=_blob(row), width=row["width"], height=row["height"]
+            )
+            for row in rows
+        ]
+
+    # ---- assets ----
+
+    async def insert_asset(self, owner_id: UUID, output: NewOutput, tags: Sequence[str]) -> Asset:
+        values = {
+            **_output_values(output),
+            "id": new_id(),
+            "owner_id": owner_id,
+            "facts": Jsonb(dict(output.facts)),
+            "tags": list(tags),
+        }
+        row = await self._row("insert_asset", **values)
+        assert row is not None
+        return _asset(row)
+
+    async def get_asset(self, asset_id: UUID, owner_id: UUID | None) -> Asset:
+        """`owner_id` None: for a signed link, which is a permission of its own."""
+        row = await self._row("get_asset", asset_id=asset_id, owner_id=owner_id)
+        if row is None:
+            raise GenyardError(Code.not_found, f"no asset {asset_id}", field="asset_id")
+        return _asset(row)
+
+    async def get_assets(self, asset_ids: Sequence[UUID], owner_id: UUID) -> dict[UUID, Asset]:
+        rows = await self._rows("get_assets", asset_ids=list(asset_ids), owner_id=owner_id)
+        return {row["id"]: _asset(row) for row in rows}
+
+    async def list_assets(
+        self,
+        owner_id: UUID,
+        *,
+        limit: int = 50,
+        before: UUID | None = None,
+        role: str | None = None,
+        tag: str | None = None,
+        facts: Mapping[str, Any] | None = None,
+        search: str | None = None,
+    ) -> list[Asset]:
+        rows = await self._rows(
+            "list_assets",
+            owner_id=owner_id,
+            limit=limit,
+            before=before,
+            role=role,
+            tag=tag,
+            facts=Jsonb(dict(facts)) if facts else None,
+            search=search,
+        )
+        return [_asset(row) for row in rows]
+
+    async def delete_asset(self, asset_id: UUID, owner_id: UUID) -> tuple[str, ...]:
+        async with self.database.transaction() as connection:
+            row = await _one(connection, "delete_asset", {"asset_id": asset_id, "owner_id": owner_id})
+            if row is None:
+                raise GenyardError(Code.not_found, f"no asset {asset_id}", field="asset_id")
+            return await _delete_unused(connection, row["hashes"])
+
+    # ---- endpoints, workers, secrets ----
+
+    async def save_endpoint(self, name: str, kind: str, capacity: int) -> None:
+        await self._row("save_endpoint", name=name, kind=kind, capacity=capacity)
+
+    async def save_facts(self, name: str, facts: Facts) -> None:
+        await self._row("save_facts", name=name, facts=Jsonb(_FACTS.dump_python(facts, mode="json")))
+
+    async def load_facts(self, name: str) -> Facts | None:
+        row = await self._row("load_facts", name=name)
+        return _FACTS.validate_python(row["facts"]) if row else None
+
+    async def secret(self, name: str, fresh: bytes) -> bytes:
+        row = await self._row("secret", name=name, value=fresh)
+        assert row is not None
+        return bytes(row["value"])
+
+    async def register_worker(self, name: str) -> int:
+        row = await self._row("register_worker", name=name)
+        assert row is not None
+        number: int = row["id"]
+        return number
+
+    async def beat(self, worker_id: int) -> None:
+        await self._row("beat", id=worker_id)
+
+    async def forget_worker(self, worker_id: int) -> None:
+        await self._row("forget_worker", id=worker_id)
+
+    async def any_worker(self) -> bool:
+        row = await self._row("any_worker")
+        return bool(row and row["any"])
+
+    async def sweep(self, lease: float) -> float | None:
+        """Takes up what dead runners left, expires, dispatches what waits. Seconds until the next retry is due."""
+        await self._row("forget_dead_workers")
+        late = GenyardError(Code.expired, "its deadline passed before it could start")
+        await self._rows("expire_jobs", error=Jsonb(late.as_json()))
+        await self._rows("take_up", lease=lease)
+        for row in await self._rows("endpoints_with_ready_stages"):
+            async with self.database.transaction() as connection:
+                await self.dispatch(connection, row["endpoint"])
+        waiting = await self._row("next_retry")
+        return waiting["seconds"] if waiting else None
+
+    async def _row(self, query: str, **values: Any) -> Row | None:
+        async with self.database.pool.connection() as connection:
+            return await _one(connection, query, values)
+
+    async def _rows(self, query: str, **values: Any) -> list[Row]:
+        return await self.database.rows(_SQL(query), **values)
+
+
+async def _one(connection: Connection, query: str, values: Mapping[str, Any]) -> Row | None:
+    cursor = await connection.execute(_SQL(query), values)
+    return await cursor.fetchone() if cursor.description else None
+
+
+async def _delete_unused(connection: Connection, hashes: Sequence[str] | None) -> tuple[str, ...]:
+    if not hashes:
+        return ()
+    cursor = await connection.execute(_SQL("delete_unused_blobs"), {"hashes": list(hashes)})
+    return tuple(row["object"] for row in await cursor.fetchall())
+
+
+def _job_values(job: NewJob) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "owner_id": job.owner_id,
+        "request": Jsonb(list(job.steps)),
+        "operation": job.operation,
+        "prompt": job.prompt,
+        "tags": list(job.tags),
+        "trace_id": job.trace_id,
+        "priority": job.priority,
+        "idempotency_key": job.idempotency_key,
+        "request_hash": job.request_hash,
+        "rerun_of": job.rerun_of,
+        "previews": job.previews,
+        "expires_at": job.expires_at,
+        "stages": Jsonb(
+            [
+                {
+                    "id": str(new_id()),
+                    "endpoint": stage.draft.endpoint,
+                    "steps": _STEPS.dump_python(stage.draft.steps, mode="json"),
+                    "plan": _PLAN.dump_python(stage.plan, mode="json"),
+                }
+                for stage in job.stages
+            ]
+        ),
+    }
+
+
+def _output_values(output: NewOutput) -> dict[str, Any]:
+    return {
+        "id": str(new_id()),
+        "sha256": output.blob.sha256,
+        "object": output.blob.object,
+        "bytes": output.blob.bytes,
+        "media_type": output.blob.media_type,
+        "role": output.role,
+        "step": output.step,
+        "position": output.position,
+        "name": output.name,
+        "width": output.width,
+        "height": output.height,
+        "seconds": output.seconds,
+        "facts": dict(output.facts),
+        "delivered": output.delivered,
+    }
+
+
+def _job(row: Row, outputs: Sequence[Asset]) -> Job:
+    given = dict(row)
+    given["steps"] = tuple(given.pop("request"))
+    given["state"] = JobState(given["state"])
+    given["tags"] = tuple(given["tags"])
+    return Job(**given, outputs=_in_step_order(given["steps"], outputs))
+
+
+def _in_step_order(steps: Sequence[Mapping[str, Any]], outputs: Sequence[Asset]) -> tuple[Asset, ...]:
+    order = {step["name"]: position for position, step in enumerate(steps)}
+    return tuple(
+        sorted(outputs, key=lambda one: (order.get(one.step or "", 0), one.role, one.position or 0))
+    )
+
+
+def _asset(row: Row) -> Asset:
+    return Asset(**{**row, "tags": tuple(row["tags"])})
+
+
+def _attempt(row: Row) -> Attempt:
+    return Attempt(**{**row, "state": AttemptState(row["state"])})
+
+
+def _blob(row: Row) -> Blob:
+    return Blob(
+        sha256=row["sha256"], object=row["object"], bytes=row["bytes"], media_type=row["media_type"]
+    )
+
+
+def _no_job(job_id: UUID) -> GenyardError:
+    return GenyardError(Code.not_found, f"no job {job_id}", field="job_id")

@@ -1,0 +1,108 @@
+"""A process that runs stages.
+
+Procrastinate brings the stages that may start now. A session-level advisory lock says that this process is
+alive: it is freed the moment the process dies, and whoever sweeps next takes its stages up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator
+from typing import Final
+from uuid import UUID
+
+import procrastinate
+import psycopg
+
+from genyard.database import Connection
+from genyard.jobs.runner import Runner
+from genyard.jobs.store import Jobs
+from genyard.telemetry import get_logger
+
+_log = get_logger(__name__)
+
+LEASE_SECONDS: Final = 10.0
+_BEAT_SECONDS: Final = 2.0
+_SWEEP_SECONDS: Final = 1.0
+_LOCK_CLASS: Final = 7264
+
+
+class Worker:
+    """Register, run, sweep; `serve` ends when it is canceled, handing what runs to others."""
+
+    def __init__(self, *, jobs: Jobs, runner: Runner, concurrency: int) -> None:
+        self._jobs = jobs
+        self._runner = runner
+        self._concurrency = concurrency
+
+    async def serve(self, ready: asyncio.Event | None = None) -> None:
+        worker_id = await self._jobs.register_worker(f"{socket.gethostname()}:{os.getpid()}")
+        try:
+            async with self._alive(worker_id):
+                await self._jobs.sweep(LEASE_SECONDS)
+                if ready is not None:
+                    ready.set()
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._sweep())
+                    group.create_task(self._drive(worker_id))
+        finally:
+            await self._jobs.forget_worker(worker_id)
+
+    async def _drive(self, worker_id: int) -> None:
+        app = procrastinate.App(connector=procrastinate.PsycopgConnector())
+
+        @app.task(name="run_stage", queue="stages")
+        async def run_stage(stage_id: str, epoch: int) -> None:
+            await self._runner.run(UUID(stage_id), epoch, worker_id)
+
+        await app.connector.open_async(self._jobs.database.pool)
+        await app.run_worker_async(
+            queues=["stages"],
+            concurrency=self._concurrency,
+            install_signal_handlers=False,
+            shutdown_graceful_timeout=0.1,
+            delete_jobs="always",
+            fetch_job_polling_interval=5.0,
+        )
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                due = await self._jobs.sweep(LEASE_SECONDS)
+            except psycopg.OperationalError as broken:
+                _log.warning("the sweep failed; it comes again", error=str(broken))
+                due = None
+            await asyncio.sleep(min(_SWEEP_SECONDS, max(0.02, due if due is not None else _SWEEP_SECONDS)))
+
+    @contextlib.asynccontextmanager
+    async def _alive(self, worker_id: int) -> AsyncIterator[None]:
+        first = await self._lock(worker_id)
+        task = asyncio.create_task(self._beat(worker_id, first), name="genyard-alive")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _lock(self, worker_id: int) -> Connection:
+        connection = await self._jobs.database.connect()
+        await connection.execute("SELECT pg_advisory_lock(%s, %s)", (_LOCK_CLASS, worker_id))
+        return connection
+
+    async def _beat(self, worker_id: int, connection: Connection) -> None:
+        """On the connection that holds the lock: when it breaks, the lock is gone and must be taken again."""
+        try:
+            while True:
+                try:
+                    await connection.execute("UPDATE workers SET beat_at = now() WHERE id = %s", (worker_id,))
+                    await asyncio.sleep(_BEAT_SECONDS)
+                except psycopg.OperationalError as broken:
+                    _log.warning("the worker's lock was lost; taking it again", error=str(broken))
+                    await asyncio.sleep(0.5)
+                    with contextlib.suppress(psycopg.OperationalError):
+                        connection = await self._lock(worker_id)
+        finally:
+            await connection.close()

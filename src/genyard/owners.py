@@ -1,0 +1,99 @@
+"""Who asks: owners and their API keys."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from genyard.database import Database
+from genyard.errors import Code, GenyardError
+
+#: Who owns what is made without a key, on the machine itself.
+LOCAL_OWNER: Final = UUID(int=0)
+_LOCAL_NAME: Final = "local"
+_KEY_PREFIX: Final = "gy_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiKey:
+    """A key as it can be listed: never the key itself."""
+
+    id: UUID
+    owner: str
+    prefix: str
+    label: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+class Owners:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def ensure_local(self) -> None:
+        await self._database.execute(
+            "INSERT INTO owners (id, name) VALUES (%(id)s, %(name)s) ON CONFLICT DO NOTHING",
+            id=LOCAL_OWNER,
+            name=_LOCAL_NAME,
+        )
+
+    async def create_key(self, owner: str, label: str = "") -> tuple[ApiKey, str]:
+        """Makes the owner where it is new. The second value is the key: it is shown this once."""
+        key = _KEY_PREFIX + secrets.token_urlsafe(32)
+        row = await self._database.row(
+            """
+            WITH named AS (
+                INSERT INTO owners (id, name) VALUES (%(owner_id)s, %(owner)s)
+                ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id, name
+            )
+            INSERT INTO api_keys (id, owner_id, digest, prefix, label)
+            SELECT %(id)s, named.id, %(digest)s, %(prefix)s, %(label)s FROM named
+            RETURNING id, prefix, label, created_at, revoked_at
+            """,
+            owner_id=uuid4(),
+            owner=owner,
+            id=uuid4(),
+            digest=_digest(key),
+            prefix=key[:9],
+            label=label,
+        )
+        assert row is not None
+        return ApiKey(owner=owner, **row), key
+
+    async def list_keys(self) -> list[ApiKey]:
+        rows = await self._database.rows(
+            "SELECT k.id, o.name AS owner, prefix, label, k.created_at, revoked_at "
+            "FROM api_keys k JOIN owners o ON o.id = k.owner_id ORDER BY k.created_at"
+        )
+        return [ApiKey(**row) for row in rows]
+
+    async def revoke_key(self, prefix: str) -> None:
+        touched = await self._database.execute(
+            "UPDATE api_keys SET revoked_at = now() WHERE prefix = %(prefix)s AND revoked_at IS NULL",
+            prefix=prefix,
+        )
+        if not touched:
+            raise GenyardError(Code.not_found, f"no key in use starts with {prefix!r}", field="prefix")
+
+    async def has_keys(self) -> bool:
+        row = await self._database.row("SELECT EXISTS (SELECT FROM api_keys WHERE revoked_at IS NULL) AS any")
+        return bool(row and row["any"])
+
+    async def owner_of(self, key: str) -> UUID:
+        """`access.unauthorized` for a key that is unknown or revoked."""
+        row: dict[str, Any] | None = await self._database.row(
+            "SELECT owner_id FROM api_keys WHERE digest = %(digest)s AND revoked_at IS NULL",
+            digest=_digest(key),
+        )
+        if row is None:
+            raise GenyardError(Code.unauthorized, "this API key is not known; make one with `genyard keys create`")
+        owner: UUID = row["owner_id"]
+        return owner
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

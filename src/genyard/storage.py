@@ -1,0 +1,161 @@
+"""Where bytes lie: a folder or a bucket, and links to them that are signed and expire.
+
+Objects are named `<first two digits>/<sha256>-<nonce>`: content-addressed for people and tools, yet never the
+same name twice, so that deleting one copy cannot hit another that is being written. Which object belongs to
+which asset is the database's knowledge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, S3Store
+
+from genyard.errors import Code, GenyardError
+from genyard.settings import Settings
+
+_CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blob:
+    """Stored bytes. `object` is their name in the store."""
+
+    sha256: str
+    object: str
+    bytes: int
+    media_type: str
+
+
+class Storage:
+    """Puts, reads and removes objects. Every failure is `storage.failed` with the store's own words."""
+
+    def __init__(self, store: LocalStore | S3Store, where: str) -> None:
+        self._store = store
+        self.where = where
+
+    async def put(self, data: bytes, media_type: str) -> Blob:
+        blob = _name(hashlib.sha256(data).hexdigest(), len(data), media_type)
+        await self._write(blob.object, data)
+        return blob
+
+    async def put_file(self, file: BinaryIO, media_type: str) -> Blob:
+        """From an open file of any size, a piece at a time."""
+        file.seek(0)
+        digest = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
+        blob = _name(digest, file.tell(), media_type)
+        file.seek(0)
+        await self._write(blob.object, file)
+        return blob
+
+    async def _write(self, name: str, data: Any) -> None:
+        try:
+            await obstore.put_async(self._store, name, data, use_multipart=False if isinstance(data, bytes) else None)
+        except (BaseError, OSError) as wrong:
+            raise self._failed("write", wrong) from wrong
+
+    async def read(self, name: str) -> bytes:
+        try:
+            return bytes(await (await obstore.get_async(self._store, name)).bytes_async())
+        except (BaseError, OSError) as wrong:
+            raise self._failed("read", wrong) from wrong
+
+    async def stream(self, name: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes of [start, end) in pieces of about a megabyte."""
+        try:
+            if start or end is not None:
+                options: Any = {"range": (start, end) if end is not None else {"offset": start}}
+            else:
+                options = None
+            found = await obstore.get_async(self._store, name, options=options)
+            async for piece in found.stream(min_chunk_size=_CHUNK):
+                yield bytes(piece)
+        except (BaseError, OSError) as wrong:
+            raise self._failed("read", wrong) from wrong
+
+    async def delete(self, name: str) -> None:
+        """Removing what is not there is no error."""
+        try:
+            await obstore.delete_async(self._store, name)
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as wrong:
+            raise self._failed("delete", wrong) from wrong
+
+    def _failed(self, what: str, wrong: Exception) -> GenyardError:
+        first_line = str(wrong).strip().partition("\n")[0]
+        return GenyardError(
+            Code.storage_failed, f"cannot {what} in {self.where}: {first_line}", context={"store": self.where}
+        )
+
+
+def open_storage(settings: Settings) -> Storage:
+    """The bucket of the settings, else the folder `blobs` in the data folder."""
+    chosen = settings.storage
+    if not chosen.bucket:
+        return Storage(_local(settings.data / "blobs"), str(settings.data / "blobs"))
+    options: dict[str, Any] = {"region": chosen.region}
+    if chosen.endpoint:
+        options["endpoint"] = chosen.endpoint
+    if chosen.access_key_id and chosen.secret_access_key:
+        options["access_key_id"] = chosen.access_key_id.get_secret_value()
+        options["secret_access_key"] = chosen.secret_access_key.get_secret_value()
+    store = S3Store(
+        chosen.bucket,
+        **options,
+        client_options={"allow_http": chosen.endpoint.startswith("http://"), "timeout": "60s"},
+        retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=60)},
+    )
+    return Storage(store, f"bucket {chosen.bucket}")
+
+
+def spool() -> BinaryIO:
+    """A temporary file for bytes on their way: in memory while small."""
+    return cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=8 * _CHUNK))  # noqa: SIM115 (the caller closes it)
+
+
+def _local(folder: Path) -> LocalStore:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(folder).free < 16 * _CHUNK:
+            raise OSError(f"{folder} has no room left")
+        return LocalStore(folder)
+    except (OSError, BaseError) as wrong:
+        raise GenyardError(
+            Code.settings_invalid,
+            f"the data folder {folder.parent} cannot be used ({wrong}); name a writable one by GENYARD_DATA",
+            field="GENYARD_DATA",
+        ) from wrong
+
+
+def _name(sha256: str, size: int, media_type: str) -> Blob:
+    name = f"{sha256[:2]}/{sha256}-{secrets.token_hex(4)}"
+    return Blob(sha256=sha256, object=name, bytes=size, media_type=media_type)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkSigner:
+    """Links for `<img>` and for people who have no key: `?expires=…&signature=…`, HMAC-SHA-256."""
+
+    secret: bytes
+
+    def sign(self, key: str, expires: int) -> str:
+        """`key` is the last part of the path; `expires` in seconds since the epoch."""
+        return f"expires={expires}&signature={self._signature(key, expires)}"
+
+    def verify(self, key: str, expires: int, signature: str, now: float) -> bool:
+        return now < expires and hmac.compare_digest(self._signature(key, expires), signature)
+
+    def _signature(self, key: str, expires: int) -> str:
+        return hmac.new(self.secret, f"{key} {expires}".encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,423 @@
+"""The product as one object. Every front end translates to these methods and back; none of them does more.
+
+All methods raise `GenyardError` with a stable code; nothing is stored or charged by a request that is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import zipfile
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from genyard.catalog import Catalog
+from genyard.errors import Code, GenyardError
+from genyard.imaging.decode import normalise_input
+from genyard.imaging.video import probe_video
+from genyard.jobs.live import Live
+from genyard.jobs.model import Asset, Event, Job, JobState, new_id
+from genyard.jobs.store import Jobs, NewJob, NewOutput
+from genyard.media import SNIFF_BYTES, MediaKind, MediaLimits, kind_of, sniff
+from genyard.operations import OPERATIONS, Role
+from genyard.owners import LOCAL_OWNER
+from genyard.pipelines import Step, forget_seeds, parse_steps
+from genyard.providers import Health
+from genyard.storage import LinkSigner, Storage, spool
+from genyard.studio.places import Places
+from genyard.studio.planning import Planned, Planner
+from genyard.telemetry import bind_trace, current_trace, new_trace_id
+
+MAX_TAGS = 20
+_REQUEST_FIELDS = frozenset(
+    {"operation", "parameters", "inputs", "model", "steps", "tags", "priority", "previews", "embed_prompt", "expires_in"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked. `parse` takes the JSON form that HTTP, the CLI's --json and Python share."""
+
+    steps: tuple[Step, ...]
+    tags: tuple[str, ...] = ()
+    priority: int = 0
+    previews: bool = False
+    embed_prompt: bool = False
+    expires_in: float | None = None
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> Request:
+        """`request.invalid` names the first field that is wrong and what would be right."""
+        for name in body:
+            if name not in _REQUEST_FIELDS:
+                raise GenyardError(
+                    Code.request_invalid,
+                    f"a job has no field {name!r}; it has {', '.join(sorted(_REQUEST_FIELDS))}",
+                    field=str(name),
+                )
+        steps = body.get("steps")
+        if steps is None:
+            steps = [{name: body[name] for name in ("operation", "parameters", "inputs", "model") if name in body}]
+        if not isinstance(steps, list) or not all(isinstance(one, Mapping) for one in steps):
+            raise GenyardError(Code.request_invalid, "steps is a list of objects", field="steps")
+        return cls(
+            steps=parse_steps(steps),
+            tags=_tags(body.get("tags") or []),
+            priority=_integer(body, "priority", -100, 100),
+            previews=bool(body.get("previews", False)),
+            embed_prompt=bool(body.get("embed_prompt", False)),
+            expires_in=_seconds(body.get("expires_in")),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """`replayed`: the idempotency key was known, and this is the job that it made the first time."""
+
+    job: Job
+    replayed: bool = False
+
+
+class Studio:
+    """Built by `app.build`; needs a running worker somewhere for jobs to move."""
+
+    def __init__(
+        self,
+        *,
+        jobs: Jobs,
+        live: Live,
+        storage: Storage,
+        places: Places,
+        catalog: Catalog,
+        provider: str,
+        limits: MediaLimits,
+        signer: LinkSigner,
+    ) -> None:
+        self._jobs = jobs
+        self._live = live
+        self._storage = storage
+        self._places = places
+        self._catalog = catalog
+        self._planner = Planner(catalog=catalog, places=places, jobs=jobs, provider=provider)
+        self._limits = limits
+        self.provider = provider
+        self.signer = signer
+
+    # ---- jobs ----
+
+    async def estimate(self, body: Mapping[str, Any], *, owner_id: UUID = LOCAL_OWNER) -> Planned:
+        """What `submit` would do, without doing it."""
+        request = Request.parse(body)
+        return await self._planner.plan(request.steps, owner_id, embed_prompt=request.embed_prompt)
+
+    async def submit(
+        self,
+        body: Mapping[str, Any],
+        *,
+        owner_id: UUID = LOCAL_OWNER,
+        idempotency_key: str | None = None,
+        rerun_of: UUID | None = None,
+    ) -> Submitted:
+        """Accepts a job. The same key with the same body gives the first job again; with another body it is
+        `request.conflict`."""
+        digest = hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).digest()
+        if idempotency_key is not None:
+            known = await self._known(owner_id, idempotency_key, digest)
+            if known is not None:
+                return known
+        request = Request.parse(body)
+        planned = await self._planner.plan(request.steps, owner_id, embed_prompt=request.embed_prompt)
+        trace_id = current_trace() or new_trace_id()
+        bind_trace(trace_id)
+        job_id = new_id()
+        accepted = await self._jobs.insert(
+            NewJob(
+                id=job_id,
+                owner_id=owner_id,
+                steps=[step.as_json() for step in planned.steps],
+                operation=planned.steps[-1].operation,
+                prompt=_prompt(planned.steps),
+                trace_id=trace_id,
+                stages=planned.stages,
+                tags=request.tags,
+                priority=request.priority,
+                idempotency_key=idempotency_key,
+                request_hash=digest,
+                rerun_of=rerun_of,
+                previews=request.previews,
+                expires_at=_expiry(request.expires_in),
+            )
+        )
+        if not accepted:
+            assert idempotency_key is not None
+            known = await self._known(owner_id, idempotency_key, digest)
+            assert known is not None
+            return known
+        return Submitted(job=await self._jobs.get(job_id, owner_id))
+
+    async def _known(self, owner_id: UUID, key: str, digest: bytes) -> Submitted | None:
+        found = await self._jobs.find_by_idempotency_key(owner_id, key)
+        if found is None:
+            return None
+        job_id, known_digest = found
+        if known_digest != digest:
+            raise GenyardError(
+                Code.request_conflict,
+                f"this Idempotency-Key was used for another request (job {job_id}); take a new key",
+                field="Idempotency-Key",
+            )
+        return Submitted(job=await self._jobs.get(job_id, owner_id), replayed=True)
+
+    async def rerun(self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER, new_seed: bool = False) -> Job:
+        """The same request again, with the same seeds or with new ones, on whatever is routed now."""
+        job = await self._jobs.get(job_id, owner_id)
+        steps = parse_steps(job.steps)
+        if new_seed:
+            steps = forget_seeds(steps)
+        body = {"steps": [step.as_json() for step in steps], "tags": list(job.tags), "priority": job.priority}
+        return (await self.submit(body, owner_id=owner_id, rerun_of=job_id)).job
+
+    async def get(self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER) -> Job:
+        return await self._jobs.get(job_id, owner_id)
+
+    async def jobs(self, *, owner_id: UUID = LOCAL_OWNER, limit: int = 20, **filters: Any) -> Sequence[Job]:
+        """Newest first. Filters: before, state, operation, tag, search."""
+        return await self._jobs.search(owner_id, limit=limit, **filters)
+
+    async def cancel(self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER) -> Job:
+        """Idempotent. A queued job ends at once; a running one ends as soon as its place has stopped."""
+        await self._jobs.cancel(job_id, owner_id)
+        return await self._jobs.get(job_id, owner_id)
+
+    async def watch(
+        self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER, after: int = 0
+    ) -> AsyncIterator[Event]:
+        """Events after number `after`, then what happens live, until the job has ended. Across processes."""
+        async with self._live.subscribe(job_id) as notices:
+            job = await self._jobs.get(job_id, owner_id)
+            seen = after
+            while True:
+                for event in await self._jobs.events(job_id, seen):
+                    seen = event.seq or seen
+                    yield event
+                    if JobState.__members__.get(event.kind, JobState.queued).ended:
+                        return
+                if job.state.ended:
+                    return
+                notice = await notices.get()
+                while notice.kind == "progress":
+                    yield Event(job_id=job_id, kind="progress", data=json.loads(notice.text))
+                    notice = await notices.get()
+                if notice.kind == "look":
+                    job = await self._jobs.get(job_id, owner_id)
+
+    async def wait(self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER) -> Job:
+        async for _ in self.watch(job_id, owner_id=owner_id):
+            pass
+        return await self._jobs.get(job_id, owner_id)
+
+    async def delete(self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER) -> None:
+        """For good, with its outputs. `request.conflict` while it has not ended."""
+        for name in await self._jobs.delete(job_id, owner_id):
+            await self._storage.delete(name)
+
+    async def preview(self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER) -> bytes:
+        """The newest unfinished picture (JPEG or PNG)."""
+        job = await self._jobs.get(job_id, owner_id)
+        if job.preview_key is None:
+            raise GenyardError(Code.not_found, "no unfinished picture of this job", field="job_id")
+        return await self._storage.read(job.preview_key)
+
+    async def zip(self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER) -> AsyncIterator[bytes]:
+        """All outputs and `job.json`, as one archive, a piece at a time."""
+        job = await self._jobs.get(job_id, owner_id)
+        with contextlib.closing(spool()) as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                archive.writestr("job.json", json.dumps(job.as_json(), indent=2))
+                for asset in job.outputs:
+                    with archive.open(asset.name, "w") as entry:
+                        async for piece in self._storage.stream(asset.object):
+                            entry.write(piece)
+            file.seek(0)
+            while piece := file.read(1024 * 1024):
+                yield piece
+
+    # ---- assets ----
+
+    async def upload(
+        self, data: bytes, *, name: str = "", owner_id: UUID = LOCAL_OWNER, tags: Sequence[str] = ()
+    ) -> Asset:
+        """Stores an image, video or sound after looking at it. `media.invalid` says what is wrong with it."""
+        output = await asyncio.to_thread(_inspect, data, self._limits)
+        blob = await self._storage.put(output.data, output.media_type)
+        new = NewOutput(
+            blob=blob,
+            role=kind_of(output.media_type).value,
+            step="",
+            position=0,
+            name=Path(name).name[:200],
+            width=output.width,
+            height=output.height,
+            seconds=output.seconds,
+            facts={},
+            delivered=True,
+        )
+        asset = await self._jobs.insert_asset(owner_id, new, _tags(list(tags)))
+        if asset.object != blob.object:
+            await self._storage.delete(blob.object)
+        return asset
+
+    async def asset(self, asset_id: UUID, *, owner_id: UUID | None = LOCAL_OWNER) -> Asset:
+        """`owner_id` None is for links that carry a valid signature."""
+        return await self._jobs.get_asset(asset_id, owner_id)
+
+    async def assets(self, *, owner_id: UUID = LOCAL_OWNER, limit: int = 50, **filters: Any) -> Sequence[Asset]:
+        """Newest first. Filters: before, role, tag, facts, search."""
+        return await self._jobs.list_assets(owner_id, limit=limit, **filters)
+
+    async def delete_asset(self, asset_id: UUID, *, owner_id: UUID = LOCAL_OWNER) -> None:
+        for name in await self._jobs.delete_asset(asset_id, owner_id):
+            await self._storage.delete(name)
+
+    def open(self, asset: Asset, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes [start, end) in pieces."""
+        return self._storage.stream(asset.object, start, end)
+
+    async def read(self, asset: Asset) -> bytes:
+        return await self._storage.read(asset.object)
+
+    async def save(self, job: Job, folder: Path) -> list[Path]:
+        """Writes the job's outputs as files; names that exist get the job's id in front."""
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for asset in job.outputs:
+            path = folder / asset.name
+            if path.exists():
+                path = folder / f"{str(job.id)[-8:]}-{asset.name}"
+            path.write_bytes(await self.read(asset))
+            paths.append(path)
+        return paths
+
+    # ---- places ----
+
+    async def health(self, *, max_age: float = 30.0) -> dict[str, Health]:
+        """Every configured endpoint, looked at side by side."""
+        names = list(self._places.all)
+        found = await asyncio.gather(*(self._places.health(name, max_age=max_age) for name in names))
+        return dict(zip(names, found, strict=True))
+
+    async def operations(self) -> list[dict[str, Any]]:
+        """Each operation with its schema, inputs and who can serve it now."""
+        health = await self.health()
+        return [
+            {
+                "name": operation.name,
+                "summary": operation.summary,
+                "parameters": operation.json_schema(),
+                "inputs": [
+                    {
+                        "role": role.name,
+                        "kind": role.kind.value,
+                        "required": role.required,
+                        "max_count": role.max_count,
+                        "summary": role.summary,
+                    }
+                    for role in operation.inputs
+                ],
+                "output": operation.output.value if operation.output else None,
+                "served_by": list(self._served_by(operation.name, health)),
+            }
+            for operation in OPERATIONS.values()
+        ]
+
+    def _served_by(self, operation: str, health: Mapping[str, Health]) -> Iterator[dict[str, Any]]:
+        for name, kind in self._places.kinds.items():
+            for binding in self._catalog.of(kind, operation):
+                problems = list(health[name].problems.get(binding.key, ()))
+                if not health[name].reachable:
+                    error = health[name].error
+                    problems = [error.message if error else "it does not answer"]
+                yield {
+                    "endpoint": name,
+                    "kind": kind,
+                    "model": binding.model,
+                    "default": binding.default and kind == self.provider,
+                    "routed": kind == self.provider,
+                    "can": not problems,
+                    "problems": problems,
+                    "defaults": binding.defaults,
+                    "licence": binding.licence.model_dump(),
+                }
+
+
+def _tags(given: Any) -> tuple[str, ...]:
+    if (
+        not isinstance(given, list)
+        or len(given) > MAX_TAGS
+        or not all(isinstance(tag, str) and 0 < len(tag) <= 60 for tag in given)
+    ):
+        raise GenyardError(
+            Code.request_invalid, f"tags is a list of at most {MAX_TAGS} words of 1 to 60 characters", field="tags"
+        )
+    return tuple(dict.fromkeys(given))
+
+
+def _integer(body: Mapping[str, Any], name: str, least: int, most: int) -> int:
+    value = body.get(name, 0)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise GenyardError(Code.request_invalid, f"{name} is a whole number from {least} to {most}", field=name)
+    return value
+
+
+def _seconds(value: Any) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= 30 * 86_400:
+        raise GenyardError(
+            Code.request_invalid, "expires_in is a number of seconds, at most 30 days", field="expires_in"
+        )
+    return float(value)
+
+
+def _expiry(seconds: float | None) -> datetime | None:
+    return datetime.now(UTC) + timedelta(seconds=seconds) if seconds is not None else None
+
+
+def _prompt(steps: Sequence[Step]) -> str:
+    return "\n".join(step.parameters["prompt"] for step in steps if step.parameters.get("prompt"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Inspected:
+    data: bytes
+    media_type: str
+    width: int | None = None
+    height: int | None = None
+    seconds: float | None = None
+
+
+def _inspect(data: bytes, limits: MediaLimits) -> _Inspected:
+    media_type = sniff(data[:SNIFF_BYTES])
+    kind = kind_of(media_type) if media_type else MediaKind.image
+    if kind is MediaKind.video:
+        video = probe_video(data, limits)
+        assert media_type is not None
+        return _Inspected(
+            data=data, media_type=media_type, width=video.width, height=video.height, seconds=video.seconds
+        )
+    if kind is MediaKind.audio:
+        assert media_type is not None
+        return _Inspected(data=data, media_type=media_type)
+    upright, image = normalise_input(data, limits)
+    return _Inspected(
+        data=upright, media_type=image.media_type, width=image.width, height=image.height
+    )
+
+
+__all__ = ["Request", "Role", "Studio", "Submitted"]

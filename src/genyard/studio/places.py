@@ -1,0 +1,94 @@
+"""The configured endpoints and what is known of them: checked when needed, remembered in the database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from genyard.errors import Code, GenyardError
+from genyard.jobs.store import Jobs
+from genyard.providers import BoundStep, Facts, Health, Plan, Provider
+
+#: A check that is younger than this is not made again for a status page.
+_FRESH_SECONDS: Final = 30.0
+#: What a newer look at the place may change: a model or a node was installed, the server updated.
+_WORTH_A_LOOK: Final = frozenset({Code.provider_missing, Code.workflow_invalid})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """One configured endpoint with its provider."""
+
+    name: str
+    provider: Provider
+    capacity: int
+
+
+class Places:
+    def __init__(self, places: Sequence[Place], jobs: Jobs, clock: Callable[[], float]) -> None:
+        self.all: Mapping[str, Place] = {place.name: place for place in places}
+        self._jobs = jobs
+        self._clock = clock
+        self._health: dict[str, tuple[float, Health]] = {}
+        self._facts: dict[str, Facts] = {}
+        self._locks = {name: asyncio.Lock() for name in self.all}
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        return {name: place.provider.kind for name, place in self.all.items()}
+
+    @property
+    def providers(self) -> dict[str, Provider]:
+        return {name: place.provider for name, place in self.all.items()}
+
+    async def save(self) -> None:
+        """Tells the database which endpoints there are and how much each may do at once."""
+        for place in self.all.values():
+            await self._jobs.save_endpoint(place.name, place.provider.kind, place.capacity)
+
+    async def health(self, name: str, *, max_age: float = _FRESH_SECONDS) -> Health:
+        async with self._locks[name]:
+            at, health = self._health.get(name, (float("-inf"), None))
+            if health is None or self._clock() - at > max_age:
+                health = await self._check(name)
+            return health
+
+    async def compile(self, name: str, steps: Sequence[BoundStep]) -> Plan:
+        """A plan by what is known of the place; looks again before it says that something is missing there."""
+        provider = self.all[name].provider
+        facts = await self._known(name)
+        try:
+            return provider.compile(steps, facts)
+        except GenyardError as error:
+            if error.code not in _WORTH_A_LOOK or facts is None or facts.catalogue is None:
+                raise
+            health = await self.health(name, max_age=1.0)
+            if not health.reachable or health.facts == facts:
+                raise
+        return provider.compile(steps, health.facts)
+
+    async def _known(self, name: str) -> Facts | None:
+        if name in self._facts:
+            return self._facts[name]
+        stored = await self._jobs.load_facts(name)
+        if stored is not None:
+            self._facts[name] = stored
+            return stored
+        health = await self.health(name)
+        if not health.reachable:
+            raise health.error or GenyardError(Code.provider_unreachable, f"{name} does not answer")
+        return health.facts
+
+    async def _check(self, name: str) -> Health:
+        health = await self.all[name].provider.check()
+        self._health[name] = (self._clock(), health)
+        if health.reachable and health.facts != self._facts.get(name):
+            self._facts[name] = health.facts
+            await self._jobs.save_facts(name, health.facts)
+        return health
+
+    async def close(self) -> None:
+        for place in self.all.values():
+            await place.provider.close()

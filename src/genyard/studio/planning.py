@@ -1,0 +1,132 @@
+"""From an accepted request to stages with plans: everything that can be refused is refused here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import Any
+from uuid import UUID
+
+from genyard.catalog import Binding, Catalog
+from genyard.errors import Code, GenyardError
+from genyard.jobs.model import Asset
+from genyard.jobs.store import Jobs, NewStage
+from genyard.media import MediaKind, kind_of
+from genyard.operations import OPERATIONS
+from genyard.pipelines import AssetInput, Step, bind, draw_seeds, group
+from genyard.providers import BoundStep, MediaInput, Plan
+from genyard.routing import choose
+from genyard.settings import PROVIDER_NEEDS
+from genyard.studio.places import Places
+
+GENYARD_VERSION = version("genyard")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A request that a place will take. `steps` have their seeds."""
+
+    steps: tuple[Step, ...]
+    stages: tuple[NewStage, ...]
+
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        return tuple(step.binding for stage in self.stages for step in stage.draft.steps)
+
+
+class Planner:
+    def __init__(self, *, catalog: Catalog, places: Places, jobs: Jobs, provider: str) -> None:
+        self._catalog = catalog
+        self._places = places
+        self._jobs = jobs
+        self._provider = provider
+
+    async def plan(self, steps: Sequence[Step], owner_id: UUID, *, embed_prompt: bool = False) -> Planned:
+        """Chooses places, binds, fuses, compiles. Raises before anything is stored."""
+        chosen = [
+            choose(
+                step,
+                endpoints=self._places.kinds,
+                preferred=self._provider,
+                catalog=self._catalog,
+                needs=PROVIDER_NEEDS,
+            )
+            for step in steps
+        ]
+        media = await self._media(steps, owner_id)
+        seeded = draw_seeds(steps)
+        bound = [
+            (choice.endpoint, bind(step, choice.binding, media))
+            for step, choice in zip(seeded, chosen, strict=True)
+        ]
+        drafts = group(bound, lambda name: self._places.all[name].provider.capabilities.fuses)
+        wanted = {step.name for step in seeded if step.keep}
+        stages = []
+        for draft in drafts:
+            plan = await self._places.compile(draft.endpoint, draft.steps)
+            kind = self._places.kinds[draft.endpoint]
+            facts = {
+                step.name: _facts(step, plan, draft.endpoint, kind, step.name in wanted, embed_prompt)
+                for step in draft.steps
+            }
+            stages.append(NewStage(draft=draft, plan=replace(plan, facts=facts)))
+        return Planned(steps=seeded, stages=tuple(stages))
+
+    async def _media(self, steps: Sequence[Step], owner_id: UUID) -> dict[UUID, MediaInput]:
+        wanted = {
+            one.asset_id
+            for step in steps
+            for given in step.inputs.values()
+            for one in given
+            if isinstance(one, AssetInput)
+        }
+        assets = await self._jobs.get_assets(list(wanted), owner_id) if wanted else {}
+        for step in steps:
+            for role, given in step.inputs.items():
+                for one in given:
+                    if isinstance(one, AssetInput):
+                        _require_kind(step, role, one.asset_id, assets.get(one.asset_id))
+        return {
+            asset.id: MediaInput(
+                name=str(asset.id), media_type=asset.media_type, width=asset.width, height=asset.height
+            )
+            for asset in assets.values()
+        }
+
+
+def _require_kind(step: Step, role: str, asset_id: UUID, asset: Asset | None) -> None:
+    if asset is None:
+        raise GenyardError(Code.not_found, f"no asset {asset_id}", field=f"inputs.{role}")
+    wanted = next((one.kind for one in OPERATIONS[step.operation].inputs if one.name == role), None)
+    if wanted is not None and kind_of(asset.media_type) is not wanted:
+        article = "an image" if wanted is MediaKind.image else f"a {wanted.value}"
+        raise GenyardError(
+            Code.request_invalid,
+            f"{step.operation} needs {article} in the role {role!r}; asset {asset_id} is {asset.media_type}",
+            field=f"inputs.{role}",
+        )
+
+
+def _facts(
+    step: BoundStep, plan: Plan, endpoint: str, kind: str, delivered: bool, embed_prompt: bool
+) -> Mapping[str, Any]:
+    """What an output of this step carries: in its row, and in its own PNG or MP4."""
+    binding = step.binding
+    facts: dict[str, Any] = {
+        "genyard": GENYARD_VERSION,
+        "operation": step.operation,
+        "provider": kind,
+        "endpoint": endpoint,
+        "model": binding.model,
+        "ai": binding.ai,
+        "licence": binding.licence.name,
+        "commercial_use": binding.licence.commercial,
+        "seed": step.parameters.get("seed"),
+        "requested_model": step.model if step.model != binding.model else None,
+        "prompt": step.parameters.get("prompt") if embed_prompt else None,
+        **plan.facts.get(step.name, {}),
+    }
+    told = {name: value for name, value in facts.items() if value is not None}
+    told.setdefault("commercial_use", None)
+    return told if delivered else {**told, "delivered": False}

@@ -1,0 +1,73 @@
+"""Structured logs that carry the trace id. Prompts, keys and pictures never go in here."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from contextvars import ContextVar
+from typing import Any
+
+import structlog
+
+_trace: ContextVar[str | None] = ContextVar("genyard_trace", default=None)
+
+
+def new_trace_id() -> str:
+    """32 hexadecimal digits: the W3C form, so that a caller's `traceparent` fits too."""
+    return secrets.token_hex(16)
+
+
+def bind_trace(trace_id: str) -> None:
+    """Everything that this task logs from now on carries `trace_id`."""
+    _trace.set(trace_id)
+
+
+def current_trace() -> str | None:
+    return _trace.get()
+
+
+def get_logger(name: str) -> Any:
+    return structlog.get_logger(name)
+
+
+def configure_logging(level: str, *, as_json: bool) -> None:
+    """One handler on the root logger for ours and for the libraries' messages. Called once, by `app`."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_trace,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                renderer,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    logging.getLogger("procrastinate").setLevel(max(logging.WARNING, root.level))
+
+
+def _add_trace(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if trace_id := _trace.get():
+        event.setdefault("trace_id", trace_id)
+    return event

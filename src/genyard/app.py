@@ -11,9 +11,11 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from genyard.catalog import load_catalog
 from genyard.database import open_database
+from genyard.jobs.assets import Assets
 from genyard.jobs.live import Live
 from genyard.jobs.outputs import OutputStore
 from genyard.jobs.runner import Pace, Runner
@@ -25,7 +27,7 @@ from genyard.providers.comfyui import ComfyUIProvider
 from genyard.providers.preview import PreviewProvider
 from genyard.settings import EndpointSettings, Settings, load_settings
 from genyard.storage import LinkSigner, open_storage
-from genyard.studio import Studio
+from genyard.studio import Studio as OpenStudio
 from genyard.studio.places import Place, Places
 from genyard.telemetry import configure_logging
 
@@ -55,7 +57,7 @@ class Product:
     """Everything that an entry point may need, wired."""
 
     settings: Settings
-    studio: Studio
+    studio: OpenStudio
     owners: Owners
     jobs: Jobs
     worker: Worker
@@ -66,13 +68,18 @@ async def build(settings: Settings, *, pace: Pace | None = None) -> AsyncIterato
     """Opens database and storage, makes the providers, wires the rest; closes it all at the end."""
     async with open_database(settings) as database:
         jobs = Jobs(database)
+        assets = Assets(database)
         owners = Owners(database)
         await owners.ensure_local()
         live = Live(database)
         storage = open_storage(settings)
         places = Places(
             [
-                Place(name=name, provider=PROVIDERS[endpoint.kind](endpoint, settings), capacity=endpoint.concurrency)
+                Place(
+                    name=name,
+                    provider=PROVIDERS[endpoint.kind](endpoint, settings),
+                    capacity=endpoint.concurrency,
+                )
                 for name, endpoint in settings.endpoints.items()
                 if endpoint.kind in PROVIDERS
             ],
@@ -82,6 +89,7 @@ async def build(settings: Settings, *, pace: Pace | None = None) -> AsyncIterato
         await places.save()
         runner = Runner(
             jobs=jobs,
+            assets=assets,
             live=live,
             storage=storage,
             outputs=OutputStore(storage, settings.limits),
@@ -89,15 +97,16 @@ async def build(settings: Settings, *, pace: Pace | None = None) -> AsyncIterato
             clock=time.monotonic,
             pace=pace,
         )
-        studio = Studio(
+        studio = OpenStudio(
             jobs=jobs,
+            assets=assets,
             live=live,
             storage=storage,
             places=places,
             catalog=load_catalog(),
             provider=settings.provider,
             limits=settings.limits,
-            signer=LinkSigner(secret=await jobs.secret("links", secrets.token_bytes(32))),
+            signer=LinkSigner(secret=await assets.secret("links", secrets.token_bytes(32))),
         )
         worker = Worker(jobs=jobs, runner=runner, concurrency=settings.stage_concurrency)
         try:
@@ -124,11 +133,25 @@ async def working(product: Product) -> AsyncIterator[None]:
         await asyncio.gather(task, started, return_exceptions=True)
 
 
-@contextlib.asynccontextmanager
-async def open_studio(settings: Settings | None = None) -> AsyncIterator[Studio]:
-    """`async with open_studio() as studio:` for Python programs: works by itself, no server needed."""
-    async with build(settings or load_settings()) as product, working(product):
-        yield product.studio
+class Studio:
+    """`async with Studio() as studio:` for Python programs: works by itself, no server needed.
+
+    Without `settings`, the environment and `genyard.toml` decide, as for the CLI.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings
+        self._stack = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> OpenStudio:
+        async with contextlib.AsyncExitStack() as stack:
+            product = await stack.enter_async_context(build(self._settings or load_settings()))
+            await stack.enter_async_context(working(product))
+            self._stack = stack.pop_all()
+        return product.studio
+
+    async def __aexit__(self, *failure: Any) -> None:
+        await self._stack.aclose()
 
 
 def setup_logging(settings: Settings) -> None:

@@ -141,9 +141,7 @@ class GenyardError(Exception):
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> GenyardError:
-        return cls(
-            Code(told["code"]), told["message"], field=told.get("field"), context=told.get("context")
-        )
+        return cls(Code(told["code"]), told["message"], field=told.get("field"), context=told.get("context"))
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}" if self.field else self.message

@@ -90,7 +90,9 @@ class Owners:
             digest=_digest(key),
         )
         if row is None:
-            raise GenyardError(Code.unauthorized, "this API key is not known; make one with `genyard keys create`")
+            raise GenyardError(
+                Code.unauthorized, "this API key is not known; make one with `genyard keys create`"
+            )
         owner: UUID = row["owner_id"]
         return owner
 

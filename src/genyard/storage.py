@@ -61,7 +61,9 @@ class Storage:
 
     async def _write(self, name: str, data: Any) -> None:
         try:
-            await obstore.put_async(self._store, name, data, use_multipart=False if isinstance(data, bytes) else None)
+            await obstore.put_async(
+                self._store, name, data, use_multipart=False if isinstance(data, bytes) else None
+            )
         except (BaseError, OSError) as wrong:
             raise self._failed("write", wrong) from wrong
 
@@ -122,7 +124,7 @@ def open_storage(settings: Settings) -> Storage:
 
 def spool() -> BinaryIO:
     """A temporary file for bytes on their way: in memory while small."""
-    return cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=8 * _CHUNK))  # noqa: SIM115 (the caller closes it)
+    return cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=8 * _CHUNK))
 
 
 def _local(folder: Path) -> LocalStore:

@@ -60,7 +60,13 @@ STAGE_TRANSITIONS: Final[Mapping[StageState, frozenset[StageState]]] = {
     StageState.waiting: frozenset({StageState.ready, StageState.canceled}),
     StageState.ready: frozenset({StageState.running, StageState.canceled}),
     StageState.running: frozenset(
-        {StageState.ready, StageState.succeeded, StageState.failed, StageState.canceled, StageState.superseded}
+        {
+            StageState.ready,
+            StageState.succeeded,
+            StageState.failed,
+            StageState.canceled,
+            StageState.superseded,
+        }
     ),
     StageState.succeeded: frozenset(),
     StageState.failed: frozenset(),

@@ -14,7 +14,7 @@ from genyard.errors import Code, GenyardError
 from genyard.imaging.decode import inspect_image
 from genyard.imaging.png_facts import measure_png, write_png_facts
 from genyard.imaging.video import probe_video, write_mp4_facts
-from genyard.jobs.store import NewOutput
+from genyard.jobs.assets import NewOutput
 from genyard.media import MEDIA_TYPES, SNIFF_BYTES, MediaKind, MediaLimits, kind_of, sniff, suffix_of
 from genyard.providers import Plan, Provider, RemoteOutput
 from genyard.storage import Storage
@@ -41,7 +41,11 @@ class OutputStore:
         self._limits = limits
 
     async def take_over(
-        self, provider: Provider, plan: Plan, outputs: tuple[RemoteOutput, ...], delivered_steps: frozenset[str]
+        self,
+        provider: Provider,
+        plan: Plan,
+        outputs: tuple[RemoteOutput, ...],
+        delivered_steps: frozenset[str],
     ) -> list[NewOutput]:
         """All of them, or `provider.lost_output` / `storage.failed` and none."""
         gate = asyncio.Semaphore(_FETCHES_AT_ONCE)
@@ -54,9 +58,7 @@ class OutputStore:
             return [await one(outputs[0])]
         return list(await asyncio.gather(*(one(output) for output in outputs)))
 
-    async def _take(
-        self, provider: Provider, plan: Plan, output: RemoteOutput, delivered: bool
-    ) -> NewOutput:
+    async def _take(self, provider: Provider, plan: Plan, output: RemoteOutput, delivered: bool) -> NewOutput:
         data = b"".join([piece async for piece in provider.fetch(output)])
         facts = dict(plan.facts.get(output.step, {}))
         if len(data) < _INLINE_BYTES:

@@ -23,6 +23,7 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from genyard.errors import Code, GenyardError, Remedy
+from genyard.jobs.assets import Assets
 from genyard.jobs.live import Live, Notice
 from genyard.jobs.model import Asset, AttemptState, JobState
 from genyard.jobs.outputs import OutputStore
@@ -62,6 +63,7 @@ class Runner:
         self,
         *,
         jobs: Jobs,
+        assets: Assets,
         live: Live,
         storage: Storage,
         outputs: OutputStore,
@@ -70,6 +72,7 @@ class Runner:
         pace: Pace | None = None,
     ) -> None:
         self._jobs = jobs
+        self._assets = assets
         self._live = live
         self._storage = storage
         self._outputs = outputs
@@ -135,9 +138,7 @@ class Runner:
             await self._failed(claim, error, state, word=word, seconds=seconds)
 
     async def _succeeded(self, claim: Claim, provider: Provider, snapshot: Snapshot) -> None:
-        kept = frozenset(
-            step for step, facts in claim.plan.facts.items() if facts.get("delivered", True)
-        )
+        kept = frozenset(step for step, facts in claim.plan.facts.items() if facts.get("delivered", True))
         plan = replace(
             claim.plan,
             facts={
@@ -146,9 +147,7 @@ class Runner:
             },
         )
         outputs = await self._outputs.take_over(provider, plan, snapshot.outputs, kept)
-        finished = await self._jobs.finish_stage(
-            claim, outputs, word=snapshot.word, seconds=snapshot.seconds
-        )
+        finished = await self._jobs.finish_stage(claim, outputs, word=snapshot.word, seconds=snapshot.seconds)
         if finished is None:
             await self._outputs.discard(tuple(one.blob.object for one in outputs))
             raise _FenceLost
@@ -156,9 +155,7 @@ class Runner:
 
     async def _canceled(self, claim: Claim, *, word: str | None = None, seconds: float | None = None) -> None:
         error = GenyardError(Code.canceled, "canceled on request")
-        await self._end(
-            claim, JobState.canceled, AttemptState.canceled, error, word=word, seconds=seconds
-        )
+        await self._end(claim, JobState.canceled, AttemptState.canceled, error, word=word, seconds=seconds)
 
     async def _failed(
         self,
@@ -212,17 +209,17 @@ class Runner:
     async def media(self, claim: Claim) -> dict[str, Media]:
         """The bytes behind the plan's inputs: assets of the owner, outputs of earlier stages."""
         asset_ids = [UUID(one.source.name) for one in claim.plan.inputs if isinstance(one.source, MediaInput)]
-        assets = await self._jobs.get_assets(asset_ids, claim.owner_id) if asset_ids else {}
+        assets = await self._assets.get_many(asset_ids, claim.owner_id) if asset_ids else {}
         made: dict[str, Blob] = {}
         if any(isinstance(one.source, StepOutput) for one in claim.plan.inputs):
             for output in reversed(await self._jobs.stage_outputs(claim.job_id)):
                 made[output.step] = output.blob
         media: dict[str, Media] = {}
         for one in claim.plan.inputs:
-            if isinstance(one.source, StepOutput):
-                found = made.get(one.source.step)
-            else:
-                found = assets.get(UUID(one.source.name))
+            source = one.source
+            found: Asset | Blob | None = (
+                made.get(source.step) if isinstance(source, StepOutput) else assets.get(UUID(source.name))
+            )
             media[one.name] = self._as_media(one, found)
         return media
 

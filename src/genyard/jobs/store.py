@@ -1,4 +1,4 @@
-"""Every statement on jobs and assets, as functions. The SQL is in `queries.sql`; states change nowhere else."""
+"""Every statement on jobs, stages, attempts and events. The SQL is in `queries.sql`; states change nowhere else."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from genyard.database import Connection, Database, Row, load_queries
 from genyard.errors import Code, GenyardError
+from genyard.jobs.assets import NewOutput, asset_of, blob_of, delete_unused, output_values
 from genyard.jobs.model import Asset, Attempt, AttemptState, Event, Job, JobState, new_id
 from genyard.pipelines import StageDraft
 from genyard.providers import BoundStep, Facts, Plan
@@ -69,22 +70,6 @@ class Claim:
     ref: Mapping[str, Any] | None
     fresh: bool
     expired: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewOutput:
-    """One output of an attempt, stored but not yet anybody's."""
-
-    blob: Blob
-    role: str
-    step: str
-    position: int
-    name: str
-    width: int | None
-    height: int | None
-    seconds: float | None
-    facts: Mapping[str, Any]
-    delivered: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +176,7 @@ class Jobs:
                     "key": claim.key,
                     "word": word,
                     "seconds": seconds,
-                    "outputs": Jsonb([_output_values(output) for output in outputs]),
+                    "outputs": Jsonb([output_values(output) for output in outputs]),
                 },
             )
             if row is None:
@@ -316,7 +301,7 @@ class Jobs:
         found = await self._rows("outputs_of_jobs", job_ids=[row["id"] for row in rows])
         by_job: dict[UUID, list[Asset]] = {}
         for one in found:
-            by_job.setdefault(one["job_id"], []).append(_asset(one))
+            by_job.setdefault(one["job_id"], []).append(asset_of(one))
         return [_job(row, by_job.get(row["id"], [])) for row in rows]
 
     async def events(self, job_id: UUID, after: int) -> list[Event]:
@@ -332,73 +317,22 @@ class Jobs:
                 raise GenyardError(
                     Code.request_conflict, f"the job is {job.state}; cancel it first", field="job_id"
                 )
-            return await _delete_unused(connection, row["hashes"])
+            return await delete_unused(connection, row["hashes"])
 
     async def stage_outputs(self, job_id: UUID) -> list[StageOutput]:
         rows = await self._rows("stage_outputs", job_id=job_id)
         return [
             StageOutput(
-                step=row["step"], role=row["role"], blob=_blob(row), width=row["width"], height=row["height"]
+                step=row["step"],
+                role=row["role"],
+                blob=blob_of(row),
+                width=row["width"],
+                height=row["height"],
             )
             for row in rows
         ]
 
-    # ---- assets ----
-
-    async def insert_asset(self, owner_id: UUID, output: NewOutput, tags: Sequence[str]) -> Asset:
-        values = {
-            **_output_values(output),
-            "id": new_id(),
-            "owner_id": owner_id,
-            "facts": Jsonb(dict(output.facts)),
-            "tags": list(tags),
-        }
-        row = await self._row("insert_asset", **values)
-        assert row is not None
-        return _asset(row)
-
-    async def get_asset(self, asset_id: UUID, owner_id: UUID | None) -> Asset:
-        """`owner_id` None: for a signed link, which is a permission of its own."""
-        row = await self._row("get_asset", asset_id=asset_id, owner_id=owner_id)
-        if row is None:
-            raise GenyardError(Code.not_found, f"no asset {asset_id}", field="asset_id")
-        return _asset(row)
-
-    async def get_assets(self, asset_ids: Sequence[UUID], owner_id: UUID) -> dict[UUID, Asset]:
-        rows = await self._rows("get_assets", asset_ids=list(asset_ids), owner_id=owner_id)
-        return {row["id"]: _asset(row) for row in rows}
-
-    async def list_assets(
-        self,
-        owner_id: UUID,
-        *,
-        limit: int = 50,
-        before: UUID | None = None,
-        role: str | None = None,
-        tag: str | None = None,
-        facts: Mapping[str, Any] | None = None,
-        search: str | None = None,
-    ) -> list[Asset]:
-        rows = await self._rows(
-            "list_assets",
-            owner_id=owner_id,
-            limit=limit,
-            before=before,
-            role=role,
-            tag=tag,
-            facts=Jsonb(dict(facts)) if facts else None,
-            search=search,
-        )
-        return [_asset(row) for row in rows]
-
-    async def delete_asset(self, asset_id: UUID, owner_id: UUID) -> tuple[str, ...]:
-        async with self.database.transaction() as connection:
-            row = await _one(connection, "delete_asset", {"asset_id": asset_id, "owner_id": owner_id})
-            if row is None:
-                raise GenyardError(Code.not_found, f"no asset {asset_id}", field="asset_id")
-            return await _delete_unused(connection, row["hashes"])
-
-    # ---- endpoints, workers, secrets ----
+    # ---- endpoints and workers ----
 
     async def save_endpoint(self, name: str, kind: str, capacity: int) -> None:
         await self._row("save_endpoint", name=name, kind=kind, capacity=capacity)
@@ -409,11 +343,6 @@ class Jobs:
     async def load_facts(self, name: str) -> Facts | None:
         row = await self._row("load_facts", name=name)
         return _FACTS.validate_python(row["facts"]) if row else None
-
-    async def secret(self, name: str, fresh: bytes) -> bytes:
-        row = await self._row("secret", name=name, value=fresh)
-        assert row is not None
-        return bytes(row["value"])
 
     async def register_worker(self, name: str) -> int:
         row = await self._row("register_worker", name=name)
@@ -456,13 +385,6 @@ async def _one(connection: Connection, query: str, values: Mapping[str, Any]) ->
     return await cursor.fetchone() if cursor.description else None
 
 
-async def _delete_unused(connection: Connection, hashes: Sequence[str] | None) -> tuple[str, ...]:
-    if not hashes:
-        return ()
-    cursor = await connection.execute(_SQL("delete_unused_blobs"), {"hashes": list(hashes)})
-    return tuple(row["object"] for row in await cursor.fetchall())
-
-
 def _job_values(job: NewJob) -> dict[str, Any]:
     return {
         "id": job.id,
@@ -492,25 +414,6 @@ def _job_values(job: NewJob) -> dict[str, Any]:
     }
 
 
-def _output_values(output: NewOutput) -> dict[str, Any]:
-    return {
-        "id": str(new_id()),
-        "sha256": output.blob.sha256,
-        "object": output.blob.object,
-        "bytes": output.blob.bytes,
-        "media_type": output.blob.media_type,
-        "role": output.role,
-        "step": output.step,
-        "position": output.position,
-        "name": output.name,
-        "width": output.width,
-        "height": output.height,
-        "seconds": output.seconds,
-        "facts": dict(output.facts),
-        "delivered": output.delivered,
-    }
-
-
 def _job(row: Row, outputs: Sequence[Asset]) -> Job:
     given = dict(row)
     given["steps"] = tuple(given.pop("request"))
@@ -521,23 +424,11 @@ def _job(row: Row, outputs: Sequence[Asset]) -> Job:
 
 def _in_step_order(steps: Sequence[Mapping[str, Any]], outputs: Sequence[Asset]) -> tuple[Asset, ...]:
     order = {step["name"]: position for position, step in enumerate(steps)}
-    return tuple(
-        sorted(outputs, key=lambda one: (order.get(one.step or "", 0), one.role, one.position or 0))
-    )
-
-
-def _asset(row: Row) -> Asset:
-    return Asset(**{**row, "tags": tuple(row["tags"])})
+    return tuple(sorted(outputs, key=lambda one: (order.get(one.step or "", 0), one.role, one.position or 0)))
 
 
 def _attempt(row: Row) -> Attempt:
     return Attempt(**{**row, "state": AttemptState(row["state"])})
-
-
-def _blob(row: Row) -> Blob:
-    return Blob(
-        sha256=row["sha256"], object=row["object"], bytes=row["bytes"], media_type=row["media_type"]
-    )
 
 
 def _no_job(job_id: UUID) -> GenyardError:

@@ -67,9 +67,7 @@ class PreviewProvider:
     """`at_once` pictures are drawn side by side, in threads."""
 
     kind = "preview"
-    capabilities = Capabilities(
-        cancel="running", progress="coarse", finds=True, paid=False, fuses=False
-    )
+    capabilities = Capabilities(cancel="running", progress="coarse", finds=True, paid=False, fuses=False)
 
     def __init__(self, *, at_once: int = 2, limits: MediaLimits | None = None) -> None:
         self._runs: OrderedDict[str, _Run] = OrderedDict()
@@ -89,7 +87,12 @@ class PreviewProvider:
             role: [f"{role}.{number}" for number in range(len(given))] for role, given in step.inputs.items()
         }
         return Plan(
-            payload={"step": step.name, "operation": step.operation, "parameters": dict(step.parameters), "inputs": inputs},
+            payload={
+                "step": step.name,
+                "operation": step.operation,
+                "parameters": dict(step.parameters),
+                "inputs": inputs,
+            },
             inputs=tuple(
                 PlanInput(name=f"{role}.{number}", source=source)
                 for role, given in step.inputs.items()
@@ -117,7 +120,9 @@ class PreviewProvider:
     async def observe(self, ref: Ref, previous: Snapshot | None, wake: asyncio.Event) -> Snapshot:
         run = self._runs.get(ref["key"])
         if run is None:
-            error = GenyardError(Code.provider_lost, "the process that drew this has ended; it is drawn again")
+            error = GenyardError(
+                Code.provider_lost, "the process that drew this has ended; it is drawn again"
+            )
             return Snapshot(state=State.lost, error=error)
         snapshot = _snapshot(ref, run)
         if previous == snapshot and not wake.is_set():
@@ -184,7 +189,9 @@ class PreviewProvider:
             except GenyardError as error:
                 run.state, run.error = State.failed, error
             except Exception as defect:  # noqa: BLE001 (a drawing's defect is the run's failure)
-                run.error = GenyardError(Code.internal, f"the renderer failed: {type(defect).__name__}: {defect}")
+                run.error = GenyardError(
+                    Code.internal, f"the renderer failed: {type(defect).__name__}: {defect}"
+                )
                 run.state = State.failed
         run.tell()
 

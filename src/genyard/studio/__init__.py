@@ -21,9 +21,10 @@ from genyard.catalog import Catalog
 from genyard.errors import Code, GenyardError
 from genyard.imaging.decode import normalise_input
 from genyard.imaging.video import probe_video
+from genyard.jobs.assets import Assets, NewOutput
 from genyard.jobs.live import Live
 from genyard.jobs.model import Asset, Event, Job, JobState, new_id
-from genyard.jobs.store import Jobs, NewJob, NewOutput
+from genyard.jobs.store import Jobs, NewJob
 from genyard.media import SNIFF_BYTES, MediaKind, MediaLimits, kind_of, sniff
 from genyard.operations import OPERATIONS, Role
 from genyard.owners import LOCAL_OWNER
@@ -36,7 +37,18 @@ from genyard.telemetry import bind_trace, current_trace, new_trace_id
 
 MAX_TAGS = 20
 _REQUEST_FIELDS = frozenset(
-    {"operation", "parameters", "inputs", "model", "steps", "tags", "priority", "previews", "embed_prompt", "expires_in"}
+    {
+        "operation",
+        "parameters",
+        "inputs",
+        "model",
+        "steps",
+        "tags",
+        "priority",
+        "previews",
+        "embed_prompt",
+        "expires_in",
+    }
 )
 
 
@@ -63,7 +75,9 @@ class Request:
                 )
         steps = body.get("steps")
         if steps is None:
-            steps = [{name: body[name] for name in ("operation", "parameters", "inputs", "model") if name in body}]
+            steps = [
+                {name: body[name] for name in ("operation", "parameters", "inputs", "model") if name in body}
+            ]
         if not isinstance(steps, list) or not all(isinstance(one, Mapping) for one in steps):
             raise GenyardError(Code.request_invalid, "steps is a list of objects", field="steps")
         return cls(
@@ -91,6 +105,7 @@ class Studio:
         self,
         *,
         jobs: Jobs,
+        assets: Assets,
         live: Live,
         storage: Storage,
         places: Places,
@@ -100,11 +115,12 @@ class Studio:
         signer: LinkSigner,
     ) -> None:
         self._jobs = jobs
+        self._assets = assets
         self._live = live
         self._storage = storage
         self._places = places
         self._catalog = catalog
-        self._planner = Planner(catalog=catalog, places=places, jobs=jobs, provider=provider)
+        self._planner = Planner(catalog=catalog, places=places, assets=assets, provider=provider)
         self._limits = limits
         self.provider = provider
         self.signer = signer
@@ -222,6 +238,31 @@ class Studio:
             pass
         return await self._jobs.get(job_id, owner_id)
 
+    async def make(
+        self,
+        operation: str,
+        *,
+        inputs: Mapping[str, Path | bytes | Asset] | None = None,
+        model: str | None = None,
+        owner_id: UUID = LOCAL_OWNER,
+        **parameters: Any,
+    ) -> Job:
+        """One operation from beginning to end: uploads the inputs, submits, waits. Raises what made it fail."""
+        refs = {role: str(await self._as_asset(given, owner_id)) for role, given in (inputs or {}).items()}
+        body = {"operation": operation, "parameters": parameters, "inputs": refs, "model": model}
+        submitted = await self.submit(body, owner_id=owner_id)
+        job = await self.wait(submitted.job.id, owner_id=owner_id)
+        if job.error is not None:
+            raise GenyardError.from_json(job.error)
+        return job
+
+    async def _as_asset(self, given: Path | bytes | Asset, owner_id: UUID) -> UUID:
+        if isinstance(given, Asset):
+            return given.id
+        data = given if isinstance(given, bytes) else await asyncio.to_thread(given.read_bytes)
+        name = given.name if isinstance(given, Path) else ""
+        return (await self.upload(data, name=name, owner_id=owner_id)).id
+
     async def delete(self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER) -> None:
         """For good, with its outputs. `request.conflict` while it has not ended."""
         for name in await self._jobs.delete(job_id, owner_id):
@@ -268,21 +309,23 @@ class Studio:
             facts={},
             delivered=True,
         )
-        asset = await self._jobs.insert_asset(owner_id, new, _tags(list(tags)))
+        asset = await self._assets.insert(owner_id, new, _tags(list(tags)))
         if asset.object != blob.object:
             await self._storage.delete(blob.object)
         return asset
 
     async def asset(self, asset_id: UUID, *, owner_id: UUID | None = LOCAL_OWNER) -> Asset:
         """`owner_id` None is for links that carry a valid signature."""
-        return await self._jobs.get_asset(asset_id, owner_id)
+        return await self._assets.get(asset_id, owner_id)
 
-    async def assets(self, *, owner_id: UUID = LOCAL_OWNER, limit: int = 50, **filters: Any) -> Sequence[Asset]:
+    async def assets(
+        self, *, owner_id: UUID = LOCAL_OWNER, limit: int = 50, **filters: Any
+    ) -> Sequence[Asset]:
         """Newest first. Filters: before, role, tag, facts, search."""
-        return await self._jobs.list_assets(owner_id, limit=limit, **filters)
+        return await self._assets.search(owner_id, limit=limit, **filters)
 
     async def delete_asset(self, asset_id: UUID, *, owner_id: UUID = LOCAL_OWNER) -> None:
-        for name in await self._jobs.delete_asset(asset_id, owner_id):
+        for name in await self._assets.delete(asset_id, owner_id):
             await self._storage.delete(name)
 
     def open(self, asset: Asset, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
@@ -294,15 +337,10 @@ class Studio:
 
     async def save(self, job: Job, folder: Path) -> list[Path]:
         """Writes the job's outputs as files; names that exist get the job's id in front."""
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = []
-        for asset in job.outputs:
-            path = folder / asset.name
-            if path.exists():
-                path = folder / f"{str(job.id)[-8:]}-{asset.name}"
-            path.write_bytes(await self.read(asset))
-            paths.append(path)
-        return paths
+        return [
+            await asyncio.to_thread(_write, folder, asset, str(job.id)[-8:], await self.read(asset))
+            for asset in job.outputs
+        ]
 
     # ---- places ----
 
@@ -356,6 +394,15 @@ class Studio:
                 }
 
 
+def _write(folder: Path, asset: Asset, prefix: str, data: bytes) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / asset.name
+    if path.exists():
+        path = folder / f"{prefix}-{asset.name}"
+    path.write_bytes(data)
+    return path
+
+
 def _tags(given: Any) -> tuple[str, ...]:
     if (
         not isinstance(given, list)
@@ -363,7 +410,9 @@ def _tags(given: Any) -> tuple[str, ...]:
         or not all(isinstance(tag, str) and 0 < len(tag) <= 60 for tag in given)
     ):
         raise GenyardError(
-            Code.request_invalid, f"tags is a list of at most {MAX_TAGS} words of 1 to 60 characters", field="tags"
+            Code.request_invalid,
+            f"tags is a list of at most {MAX_TAGS} words of 1 to 60 characters",
+            field="tags",
         )
     return tuple(dict.fromkeys(given))
 
@@ -371,7 +420,9 @@ def _tags(given: Any) -> tuple[str, ...]:
 def _integer(body: Mapping[str, Any], name: str, least: int, most: int) -> int:
     value = body.get(name, 0)
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise GenyardError(Code.request_invalid, f"{name} is a whole number from {least} to {most}", field=name)
+        raise GenyardError(
+            Code.request_invalid, f"{name} is a whole number from {least} to {most}", field=name
+        )
     return value
 
 
@@ -415,9 +466,7 @@ def _inspect(data: bytes, limits: MediaLimits) -> _Inspected:
         assert media_type is not None
         return _Inspected(data=data, media_type=media_type)
     upright, image = normalise_input(data, limits)
-    return _Inspected(
-        data=upright, media_type=image.media_type, width=image.width, height=image.height
-    )
+    return _Inspected(data=upright, media_type=image.media_type, width=image.width, height=image.height)
 
 
 __all__ = ["Request", "Role", "Studio", "Submitted"]

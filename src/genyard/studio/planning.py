@@ -10,8 +10,9 @@ from uuid import UUID
 
 from genyard.catalog import Binding, Catalog
 from genyard.errors import Code, GenyardError
+from genyard.jobs.assets import Assets
 from genyard.jobs.model import Asset
-from genyard.jobs.store import Jobs, NewStage
+from genyard.jobs.store import NewStage
 from genyard.media import MediaKind, kind_of
 from genyard.operations import OPERATIONS
 from genyard.pipelines import AssetInput, Step, bind, draw_seeds, group
@@ -36,10 +37,10 @@ class Planned:
 
 
 class Planner:
-    def __init__(self, *, catalog: Catalog, places: Places, jobs: Jobs, provider: str) -> None:
+    def __init__(self, *, catalog: Catalog, places: Places, assets: Assets, provider: str) -> None:
         self._catalog = catalog
         self._places = places
-        self._jobs = jobs
+        self._assets = assets
         self._provider = provider
 
     async def plan(self, steps: Sequence[Step], owner_id: UUID, *, embed_prompt: bool = False) -> Planned:
@@ -81,7 +82,7 @@ class Planner:
             for one in given
             if isinstance(one, AssetInput)
         }
-        assets = await self._jobs.get_assets(list(wanted), owner_id) if wanted else {}
+        assets = await self._assets.get_many(list(wanted), owner_id) if wanted else {}
         for step in steps:
             for role, given in step.inputs.items():
                 for one in given:

@@ -1,0 +1,135 @@
+"""Assets and the blobs behind them: an owner's references to stored bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from genyard.database import Connection, Database, Row, load_queries
+from genyard.errors import Code, GenyardError
+from genyard.jobs.model import Asset, new_id
+from genyard.storage import Blob
+
+_SQL = load_queries("genyard.jobs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewOutput:
+    """One output of an attempt, stored but not yet anybody's."""
+
+    blob: Blob
+    role: str
+    step: str
+    position: int
+    name: str
+    width: int | None
+    height: int | None
+    seconds: float | None
+    facts: Mapping[str, Any]
+    delivered: bool
+
+
+class Assets:
+    """The tables of assets and blobs. What it returns to delete from the store is deleted after the commit."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def insert(self, owner_id: UUID, output: NewOutput, tags: Sequence[str]) -> Asset:
+        values = {
+            **output_values(output),
+            "id": new_id(),
+            "owner_id": owner_id,
+            "facts": Jsonb(dict(output.facts)),
+            "tags": list(tags),
+        }
+        row = await self._database.row(_SQL("insert_asset"), **values)
+        assert row is not None
+        return asset_of(row)
+
+    async def get(self, asset_id: UUID, owner_id: UUID | None) -> Asset:
+        """`owner_id` None: for a signed link, which is a permission of its own."""
+        row = await self._database.row(_SQL("get_asset"), asset_id=asset_id, owner_id=owner_id)
+        if row is None:
+            raise GenyardError(Code.not_found, f"no asset {asset_id}", field="asset_id")
+        return asset_of(row)
+
+    async def get_many(self, asset_ids: Sequence[UUID], owner_id: UUID) -> dict[UUID, Asset]:
+        rows = await self._database.rows(_SQL("get_assets"), asset_ids=list(asset_ids), owner_id=owner_id)
+        return {row["id"]: asset_of(row) for row in rows}
+
+    async def search(
+        self,
+        owner_id: UUID,
+        *,
+        limit: int = 50,
+        before: UUID | None = None,
+        role: str | None = None,
+        tag: str | None = None,
+        facts: Mapping[str, Any] | None = None,
+        search: str | None = None,
+    ) -> list[Asset]:
+        rows = await self._database.rows(
+            _SQL("list_assets"),
+            owner_id=owner_id,
+            limit=limit,
+            before=before,
+            role=role,
+            tag=tag,
+            facts=Jsonb(dict(facts)) if facts else None,
+            search=search,
+        )
+        return [asset_of(row) for row in rows]
+
+    async def delete(self, asset_id: UUID, owner_id: UUID) -> tuple[str, ...]:
+        async with self._database.transaction() as connection:
+            cursor = await connection.execute(
+                _SQL("delete_asset"), {"asset_id": asset_id, "owner_id": owner_id}
+            )
+            row = await cursor.fetchone()
+            if row is None:
+                raise GenyardError(Code.not_found, f"no asset {asset_id}", field="asset_id")
+            return await delete_unused(connection, row["hashes"])
+
+    async def secret(self, name: str, fresh: bytes) -> bytes:
+        row = await self._database.row(_SQL("secret"), name=name, value=fresh)
+        assert row is not None
+        return bytes(row["value"])
+
+
+async def delete_unused(connection: Connection, hashes: Sequence[str] | None) -> tuple[str, ...]:
+    if not hashes:
+        return ()
+    cursor = await connection.execute(_SQL("delete_unused_blobs"), {"hashes": list(hashes)})
+    return tuple(row["object"] for row in await cursor.fetchall())
+
+
+def output_values(output: NewOutput) -> dict[str, Any]:
+    return {
+        "id": str(new_id()),
+        "sha256": output.blob.sha256,
+        "object": output.blob.object,
+        "bytes": output.blob.bytes,
+        "media_type": output.blob.media_type,
+        "role": output.role,
+        "step": output.step,
+        "position": output.position,
+        "name": output.name,
+        "width": output.width,
+        "height": output.height,
+        "seconds": output.seconds,
+        "facts": dict(output.facts),
+        "delivered": output.delivered,
+    }
+
+
+def asset_of(row: Row) -> Asset:
+    return Asset(**{**row, "tags": tuple(row["tags"])})
+
+
+def blob_of(row: Row) -> Blob:
+    return Blob(sha256=row["sha256"], object=row["object"], bytes=row["bytes"], media_type=row["media_type"])

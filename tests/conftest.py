@@ -1,0 +1,75 @@
+"""One embedded PostgreSQL for the whole run; every test gets an empty database of its own on it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from genyard.database import open_database
+from genyard.database._embedded import EmbeddedServer
+from genyard.settings import Settings, load_settings
+
+#: As root, PostgreSQL runs as another user and must be able to reach its data.
+_ROOT_FOLDER = Path("/var/lib/genyard-tests")
+
+
+@contextlib.contextmanager
+def fresh_folder() -> Iterator[Path]:
+    base = None
+    if os.geteuid() == 0:
+        _ROOT_FOLDER.mkdir(exist_ok=True)
+        base = _ROOT_FOLDER
+    folder = Path(tempfile.mkdtemp(dir=base, prefix="genyard-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def data_folder() -> Iterator[Path]:
+    """A folder in which an embedded PostgreSQL can live."""
+    with fresh_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+async def postgres() -> AsyncIterator[str]:
+    """The URL of a server with one migrated database, the template of all others."""
+    with fresh_folder() as folder:
+        server = await EmbeddedServer.start(folder)
+        try:
+            settings = load_settings({"GENYARD_DATA": str(folder), "DATABASE_URL": server.url})
+            async with open_database(settings, pool_size=2):
+                pass
+            yield server.url
+        finally:
+            await server.release()
+
+
+MakeSettings = Callable[..., Settings]
+
+
+@pytest.fixture
+async def make_settings(postgres: str, tmp_path: Path) -> AsyncIterator[MakeSettings]:
+    """Settings with an empty database and an empty data folder; keywords are environment names."""
+    name = f"t{uuid4().hex}"
+    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as admin:
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE postgres")  # type: ignore[call-overload]
+    url = postgres.replace("/postgres?", f"/{name}?")
+
+    def make(**environ: str) -> Settings:
+        return load_settings({"GENYARD_DATA": str(tmp_path), "DATABASE_URL": url, **environ}, tmp_path)
+
+    yield make
+    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as admin:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]

@@ -23,8 +23,6 @@ from genyard.jobs.store import Jobs
 from genyard.jobs.worker import Worker
 from genyard.owners import Owners
 from genyard.providers import Provider
-from genyard.providers.comfyui import ComfyUIProvider
-from genyard.providers.preview import PreviewProvider
 from genyard.settings import EndpointSettings, Settings, load_settings
 from genyard.storage import LinkSigner, open_storage
 from genyard.studio import Studio as OpenStudio
@@ -32,7 +30,12 @@ from genyard.studio.places import Place, Places
 from genyard.telemetry import configure_logging
 
 
+MakeProvider = Callable[[EndpointSettings, Settings], Provider]
+
+
 def _comfyui(endpoint: EndpointSettings, settings: Settings) -> Provider:
+    from genyard.providers.comfyui import ComfyUIProvider
+
     return ComfyUIProvider(
         url=endpoint.url,
         api_key=endpoint.api_key.get_secret_value() if endpoint.api_key else None,
@@ -42,11 +45,13 @@ def _comfyui(endpoint: EndpointSettings, settings: Settings) -> Provider:
 
 
 def _preview(endpoint: EndpointSettings, settings: Settings) -> Provider:
+    from genyard.providers.preview import PreviewProvider
+
     return PreviewProvider(at_once=endpoint.concurrency, limits=settings.limits)
 
 
 #: kind → how an endpoint of it is made. A new kind of place is one more row.
-PROVIDERS: Mapping[str, Callable[[EndpointSettings, Settings], Provider]] = {
+PROVIDERS: Mapping[str, MakeProvider] = {
     "comfyui": _comfyui,
     "preview": _preview,
 }
@@ -64,8 +69,14 @@ class Product:
 
 
 @contextlib.asynccontextmanager
-async def build(settings: Settings, *, pace: Pace | None = None) -> AsyncIterator[Product]:
-    """Opens database and storage, makes the providers, wires the rest; closes it all at the end."""
+async def build(
+    settings: Settings, *, pace: Pace | None = None, providers: Mapping[str, MakeProvider] | None = None
+) -> AsyncIterator[Product]:
+    """Opens database and storage, makes the providers, wires the rest; closes it all at the end.
+
+    `providers` replaces kinds of `PROVIDERS`: for people who bring a place of their own, and for tests.
+    """
+    kinds = {**PROVIDERS, **(providers or {})}
     async with open_database(settings) as database:
         jobs = Jobs(database)
         assets = Assets(database)
@@ -77,11 +88,11 @@ async def build(settings: Settings, *, pace: Pace | None = None) -> AsyncIterato
             [
                 Place(
                     name=name,
-                    provider=PROVIDERS[endpoint.kind](endpoint, settings),
+                    provider=kinds[endpoint.kind](endpoint, settings),
                     capacity=endpoint.concurrency,
                 )
                 for name, endpoint in settings.endpoints.items()
-                if endpoint.kind in PROVIDERS
+                if endpoint.kind in kinds
             ],
             jobs,
             time.monotonic,

@@ -52,6 +52,10 @@ class Pace:
         return self.first_retry * self.factor ** (number - 1) * random.uniform(0.8, 1.2)  # noqa: S311
 
 
+#: The last we want to know of a run at a place that cannot cancel: it goes on there, and is billed.
+_DETACHED: Final = Snapshot(state=State.canceled, word="detached")
+
+
 class _FenceLost(Exception):
     """Another runner has the stage."""
 
@@ -103,7 +107,8 @@ class Runner:
             await self._end(claim, JobState.expired, AttemptState.canceled, error)
             return
         if claim.key is None:
-            await self._canceled(claim)
+            error = GenyardError(Code.canceled, "canceled before it was submitted")
+            await self._end(claim, JobState.canceled, AttemptState.canceled, error)
             return
         provider = self._providers.get(claim.endpoint)
         if provider is None:
@@ -131,7 +136,9 @@ class Runner:
         if snapshot.state is State.succeeded:
             await self._succeeded(claim, provider, snapshot)
         elif snapshot.state is State.canceled:
-            await self._canceled(claim, word=word, seconds=seconds)
+            state = AttemptState.detached if snapshot == _DETACHED else AttemptState.canceled
+            error = GenyardError(Code.canceled, "canceled on request")
+            await self._end(claim, JobState.canceled, state, error, word=word, seconds=seconds)
         else:
             error = snapshot.error or GenyardError(Code.provider_failed, "the place gave no reason")
             state = AttemptState.lost if snapshot.state is State.lost else AttemptState.failed
@@ -152,10 +159,6 @@ class Runner:
             await self._outputs.discard(tuple(one.blob.object for one in outputs))
             raise _FenceLost
         await self._outputs.discard(finished.unused)
-
-    async def _canceled(self, claim: Claim, *, word: str | None = None, seconds: float | None = None) -> None:
-        error = GenyardError(Code.canceled, "canceled on request")
-        await self._end(claim, JobState.canceled, AttemptState.canceled, error, word=word, seconds=seconds)
 
     async def _failed(
         self,
@@ -186,7 +189,9 @@ class Runner:
         """A lost run is tried again only where the place was asked and knows nothing of it any more."""
         if error.code is Code.provider_lost:
             provider = self._providers.get(claim.endpoint)
-            return provider is not None and provider.capabilities.finds and claim.number < 2
+            if provider is None or not provider.capabilities.finds:
+                return False
+            return claim.number < (2 if provider.capabilities.paid else MAX_ATTEMPTS)
         return error.remedy is Remedy.retry_here and claim.number < MAX_ATTEMPTS
 
     async def _end(
@@ -362,7 +367,7 @@ class _Drive:
     async def _cancel(self, ref: Ref) -> Snapshot | None:
         """A last snapshot where the place cannot cancel: the run goes on there without us."""
         if self._provider.capabilities.cancel == "no":
-            return Snapshot(state=State.canceled, word="detached")
+            return _DETACHED
         try:
             await self._provider.cancel(ref)
             self._cancel_sent = True

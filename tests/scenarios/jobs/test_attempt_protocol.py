@@ -1,0 +1,276 @@
+"""What becomes of a job whatever its place does: each test is one thing that goes wrong, or right."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from conftest import MakeSettings
+from support.scripted import RUNNING, ScriptedProvider, png, succeeded
+
+from genyard.app import Product, build, working
+from genyard.errors import Code, GenyardError
+from genyard.jobs.model import AttemptState, Job, JobState
+from genyard.jobs.runner import Pace
+from genyard.providers import Capabilities, Snapshot, State
+
+REQUEST: dict[str, Any] = {
+    "operation": "txt2img",
+    "parameters": {"prompt": "a red dragon", "width": 64, "height": 64},
+}
+QUICK = Pace(first_retry=0.01, factor=1.0)
+
+
+@contextlib.asynccontextmanager
+async def product_with(make_settings: MakeSettings, place: ScriptedProvider) -> AsyncIterator[Product]:
+    settings = make_settings()
+    async with build(settings, pace=QUICK, providers={"preview": lambda *_: place}) as product:
+        yield product
+
+
+async def run(make_settings: MakeSettings, place: ScriptedProvider) -> Job:
+    async with product_with(make_settings, place) as product, working(product):
+        submitted = await product.studio.submit(REQUEST)
+        return await asyncio.wait_for(product.studio.wait(submitted.job.id), 20)
+
+
+async def test_success_is_delivered_once_with_its_facts(make_settings: MakeSettings) -> None:
+    place = ScriptedProvider()
+    job = await run(make_settings, place)
+    assert job.state is JobState.succeeded
+    assert len(place.submitted) == 1
+    [output] = job.outputs
+    assert (output.width, output.height, output.media_type) == (8, 8, "image/png")
+    assert output.facts["operation"] == "txt2img"
+    assert output.facts["seed"] == job.steps[0]["parameters"]["seed"]
+    [attempt] = job.attempts
+    assert (attempt.state, attempt.word, attempt.seconds) == (AttemptState.succeeded, "done", 1.5)
+
+
+async def test_a_place_that_cannot_be_reached_is_tried_three_times(make_settings: MakeSettings) -> None:
+    down = [GenyardError(Code.provider_unreachable, "connection refused")] * 5
+    place = ScriptedProvider(submits=[*down])
+    job = await run(make_settings, place)
+    assert job.state is JobState.failed
+    assert job.error is not None
+    assert job.error["code"] == "provider.unreachable"
+    assert [attempt.state for attempt in job.attempts] == [AttemptState.failed] * 3
+    assert len(set(place.submitted)) == 3, "each attempt has a key of its own"
+
+
+async def test_a_second_try_may_succeed(make_settings: MakeSettings) -> None:
+    oom = Snapshot(state=State.failed, error=GenyardError(Code.provider_out_of_memory, "CUDA out of memory"))
+    job = await run(make_settings, ScriptedProvider(says=[oom, succeeded()]))
+    assert job.state is JobState.succeeded
+    assert [attempt.state for attempt in job.attempts] == [AttemptState.failed, AttemptState.succeeded]
+    assert job.attempts[0].error is not None
+    assert job.attempts[0].error["code"] == "provider.out_of_memory"
+
+
+async def test_what_the_caller_must_fix_is_not_tried_again(make_settings: MakeSettings) -> None:
+    place = ScriptedProvider(submits=[GenyardError(Code.workflow_invalid, "node 3: no such sampler")])
+    job = await run(make_settings, place)
+    assert job.state is JobState.failed
+    assert len(place.submitted) == 1
+
+
+LOST = Snapshot(state=State.lost, error=GenyardError(Code.provider_lost, "neither queued nor in the history"))
+
+
+async def test_a_lost_run_is_tried_again_where_the_place_can_be_asked(make_settings: MakeSettings) -> None:
+    place = ScriptedProvider(says=[LOST, succeeded()])
+    job = await run(make_settings, place)
+    assert job.state is JobState.succeeded
+    assert [attempt.state for attempt in job.attempts] == [AttemptState.lost, AttemptState.succeeded]
+
+
+async def test_a_lost_run_is_never_bought_again_where_it_cannot(make_settings: MakeSettings) -> None:
+    blind = Capabilities(cancel="no", progress="none", finds=False)
+    place = ScriptedProvider(says=[LOST], capabilities=blind)
+    job = await run(make_settings, place)
+    assert job.state is JobState.failed
+    assert job.error is not None
+    assert job.error["code"] == "provider.lost"
+    assert [attempt.state for attempt in job.attempts] == [AttemptState.lost]
+    assert len(place.submitted) == 1
+
+
+async def test_a_result_that_is_no_picture_is_not_a_success(make_settings: MakeSettings) -> None:
+    place = ScriptedProvider(files=lambda _: b"<html>502 Bad Gateway</html>")
+    job = await run(make_settings, place)
+    assert job.state is JobState.failed
+    assert job.error is not None
+    assert job.error["code"] == "provider.lost_output"
+    assert not job.outputs
+
+
+async def test_a_truncated_picture_is_not_a_success(make_settings: MakeSettings) -> None:
+    job = await run(make_settings, ScriptedProvider(files=lambda _: png(side=64)[:-20]))
+    assert job.error is not None
+    assert job.error["code"] == "provider.lost_output"
+
+
+async def test_a_defect_of_ours_ends_the_job_and_says_so(make_settings: MakeSettings) -> None:
+    def explode(_: ScriptedProvider) -> Snapshot:
+        raise ZeroDivisionError("oops")
+
+    job = await run(make_settings, ScriptedProvider(says=[explode]))
+    assert job.state is JobState.failed
+    assert job.error is not None
+    assert job.error["code"] == "internal"
+
+
+async def test_a_broken_connection_does_not_abandon_the_run(make_settings: MakeSettings) -> None:
+    broken = GenyardError(Code.provider_unreachable, "connection reset")
+    place = ScriptedProvider(says=[RUNNING, broken, RUNNING, succeeded()])
+    job = await run(make_settings, place)
+    assert job.state is JobState.succeeded
+    assert len(place.submitted) == 1
+
+
+async def test_cancel_while_queued_never_submits(make_settings: MakeSettings) -> None:
+    place = ScriptedProvider()
+    async with product_with(make_settings, place) as product:
+        submitted = await product.studio.submit(REQUEST)
+        job = await product.studio.cancel(submitted.job.id)
+        assert job.state is JobState.canceled
+        again = await product.studio.cancel(submitted.job.id)
+        assert again.state is JobState.canceled, "a second cancel is no error"
+        async with working(product):
+            other = await product.studio.submit(REQUEST)
+            await asyncio.wait_for(product.studio.wait(other.job.id), 10)
+    assert len(place.submitted) == 1, "only the other job was submitted"
+
+
+async def test_cancel_while_running_reaches_the_place(make_settings: MakeSettings) -> None:
+    def until_canceled(place: ScriptedProvider) -> Snapshot:
+        return Snapshot(state=State.canceled, word="interrupted") if place.canceled else RUNNING
+
+    place = ScriptedProvider(says=[until_canceled])
+    async with product_with(make_settings, place) as product, working(product):
+        submitted = await product.studio.submit(REQUEST)
+        await asyncio.wait_for(place.observing.wait(), 10)
+        await product.studio.cancel(submitted.job.id)
+        job = await asyncio.wait_for(product.studio.wait(submitted.job.id), 10)
+    assert job.state is JobState.canceled
+    assert len(place.canceled) == 1
+    assert [attempt.state for attempt in job.attempts] == [AttemptState.canceled]
+
+
+async def test_a_run_that_ends_while_it_is_canceled_is_kept_but_not_delivered(
+    make_settings: MakeSettings,
+) -> None:
+    def too_late(place: ScriptedProvider) -> Snapshot:
+        return succeeded() if place.canceled else RUNNING
+
+    place = ScriptedProvider(says=[too_late])
+    async with product_with(make_settings, place) as product, working(product):
+        submitted = await product.studio.submit(REQUEST)
+        await asyncio.wait_for(place.observing.wait(), 10)
+        await product.studio.cancel(submitted.job.id)
+        job = await asyncio.wait_for(product.studio.wait(submitted.job.id), 10)
+        assert not await product.studio.assets()
+    assert job.state is JobState.canceled
+    assert not job.outputs
+    assert [attempt.state for attempt in job.attempts] == [AttemptState.succeeded]
+
+
+async def test_a_place_that_cannot_cancel_goes_on_without_us(make_settings: MakeSettings) -> None:
+    stubborn = Capabilities(cancel="no", progress="none")
+    place = ScriptedProvider(says=[RUNNING], capabilities=stubborn)
+    async with product_with(make_settings, place) as product, working(product):
+        submitted = await product.studio.submit(REQUEST)
+        await asyncio.wait_for(place.observing.wait(), 10)
+        await product.studio.cancel(submitted.job.id)
+        job = await asyncio.wait_for(product.studio.wait(submitted.job.id), 10)
+    assert job.state is JobState.canceled
+    assert [attempt.state for attempt in job.attempts] == [AttemptState.detached]
+
+
+async def test_somebody_elses_interrupt_is_not_our_cancel(make_settings: MakeSettings) -> None:
+    place = ScriptedProvider(says=[Snapshot(state=State.canceled), succeeded()])
+    job = await run(make_settings, place)
+    assert job.state is JobState.succeeded
+    assert [attempt.state for attempt in job.attempts] == [AttemptState.failed, AttemptState.succeeded]
+
+
+async def test_a_dead_workers_run_is_observed_on_by_another(make_settings: MakeSettings) -> None:
+    place = ScriptedProvider(says=[RUNNING])
+    async with product_with(make_settings, place) as product:
+        first = asyncio.create_task(product.worker.serve())
+        submitted = await product.studio.submit(REQUEST)
+        await asyncio.wait_for(place.observing.wait(), 10)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        still = await product.studio.get(submitted.job.id)
+        assert still.state is JobState.running
+        place.says = [succeeded()]
+        async with working(product):
+            job = await asyncio.wait_for(product.studio.wait(submitted.job.id), 10)
+    assert job.state is JobState.succeeded
+    assert len(place.submitted) == 1
+    assert len(job.attempts) == 1
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+async def test_a_death_between_submit_and_record_asks_the_place_first(
+    make_settings: MakeSettings, arrived: bool
+) -> None:
+    """The runner dies with the answer on the wire: the next one looks before it submits."""
+    place = ScriptedProvider(found=arrived)
+    hang = asyncio.Event()
+
+    async def die(plan: Any, key: Any, media: Any) -> Any:
+        place.submitted.append(key)
+        hang.set()
+        await asyncio.sleep(60)
+
+    submit, place.submit = place.submit, die  # type: ignore[method-assign]
+    async with product_with(make_settings, place) as product:
+        first = asyncio.create_task(product.worker.serve())
+        submitted = await product.studio.submit(REQUEST)
+        await asyncio.wait_for(hang.wait(), 10)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        place.submit = submit  # type: ignore[method-assign]
+        async with working(product):
+            job = await asyncio.wait_for(product.studio.wait(submitted.job.id), 10)
+    assert job.state is JobState.succeeded
+    assert place.asked == place.submitted[:1]
+    assert len(place.submitted) == (1 if arrived else 2)
+    assert len(set(place.submitted)) == 1, "the same key"
+
+
+async def test_a_frozen_runner_that_wakes_changes_nothing(make_settings: MakeSettings) -> None:
+    release = asyncio.Event()
+
+    async def frozen(place: ScriptedProvider) -> Snapshot:
+        await release.wait()
+        return succeeded(count=2)
+
+    place = ScriptedProvider(says=[frozen, succeeded(count=1)])
+    async with product_with(make_settings, place) as product, working(product):
+        submitted = await product.studio.submit(REQUEST)
+        await asyncio.wait_for(place.observing.wait(), 10)
+        await product.jobs.database.execute("UPDATE stages SET worker_id = 0 WHERE state = 'running'")
+        job = await asyncio.wait_for(product.studio.wait(submitted.job.id), 10)
+        release.set()
+        await asyncio.sleep(0.2)
+        after = await product.studio.get(submitted.job.id)
+    assert job.state is JobState.succeeded
+    assert len(after.outputs) == 1
+    assert after == job
+
+
+async def test_a_deadline_that_passes_in_the_queue(make_settings: MakeSettings) -> None:
+    place = ScriptedProvider()
+    async with product_with(make_settings, place) as product:
+        submitted = await product.studio.submit({**REQUEST, "expires_in": 0.01})
+        await asyncio.sleep(0.05)
+        async with working(product):
+            job = await asyncio.wait_for(product.studio.wait(submitted.job.id), 10)
+    assert job.state is JobState.expired
+    assert not place.submitted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from genyard.providers import (
     Health,
     Media,
     Plan,
+    PlanInput,
     PlanOutput,
     Ref,
     RemoteOutput,
@@ -49,6 +51,7 @@ def succeeded(count: int = 1, step: str = "step1") -> Snapshot:
 
 
 RUNNING = Snapshot(state=State.running, progress=0.5, detail="half")
+_ABLE = Capabilities(cancel="running", progress="coarse", finds=True)
 Say = Snapshot | GenyardError | Callable[["ScriptedProvider"], Any]
 
 
@@ -63,7 +66,7 @@ class ScriptedProvider:
     submits: list[GenyardError | None] = field(default_factory=list)
     found: bool = True
     files: Callable[[int], bytes] = png
-    capabilities: Capabilities = Capabilities(cancel="running", progress="coarse", finds=True)
+    capabilities: Capabilities = _ABLE
     kind: str = "preview"
     submitted: list[UUID] = field(default_factory=list)
     asked: list[UUID] = field(default_factory=list)
@@ -74,6 +77,12 @@ class ScriptedProvider:
     def compile(self, steps: Sequence[BoundStep], facts: Facts | None) -> Plan:
         return Plan(
             payload={"prompt": steps[-1].parameters.get("prompt")},
+            inputs=tuple(
+                PlanInput(name=f"{role}.{number}", source=source)
+                for step in steps
+                for role, given in step.inputs.items()
+                for number, source in enumerate(given)
+            ),
             outputs=tuple(PlanOutput(step=step.name, role=None, where=step.name) for step in steps),
             facts={step.name: {} for step in steps},
         )
@@ -99,10 +108,8 @@ class ScriptedProvider:
         if isinstance(said, GenyardError):
             raise said
         if said == previous and not wake.is_set():
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(wake.wait(), timeout=0.05)
-            except TimeoutError:
-                pass
         assert isinstance(said, Snapshot)
         return said
 

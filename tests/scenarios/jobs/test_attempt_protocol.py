@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from conftest import MakeSettings
-from support.scripted import RUNNING, ScriptedProvider, png, succeeded
 
+from conftest import MakeSettings
 from genyard.app import Product, build, working
 from genyard.errors import Code, GenyardError
 from genyard.jobs.model import AttemptState, Job, JobState
 from genyard.jobs.runner import Pace
 from genyard.providers import Capabilities, Snapshot, State
+from support.scripted import RUNNING, ScriptedProvider, png, succeeded
 
 REQUEST: dict[str, Any] = {
     "operation": "txt2img",

@@ -34,13 +34,16 @@ MakeProvider = Callable[[EndpointSettings, Settings], Provider]
 
 
 def _comfyui(endpoint: EndpointSettings, settings: Settings) -> Provider:
-    from genyard.providers.comfyui import ComfyUIProvider
+    from genyard.providers._http import Timeouts
+    from genyard.providers.comfyui import ComfyUIProvider, Limits
 
+    seconds = endpoint.timeouts
     return ComfyUIProvider(
         url=endpoint.url,
-        api_key=endpoint.api_key.get_secret_value() if endpoint.api_key else None,
-        timeouts=endpoint.timeouts,
-        files=endpoint.files,
+        key=endpoint.api_key.get_secret_value() if endpoint.api_key else None,
+        timeouts=Timeouts(connect=seconds.connect, download=seconds.download),
+        limits=Limits(image=seconds.image, video=seconds.video, poll=seconds.poll),
+        renamed=endpoint.files,
     )
 
 

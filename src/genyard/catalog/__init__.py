@@ -27,7 +27,7 @@ class Licence(_Data):
     """What may be done with the model. `commercial`: None where nobody has confirmed it yet."""
 
     name: str
-    commercial: bool | None
+    commercial: bool | None = None
     note: str = ""
 
 
@@ -133,7 +133,5 @@ def _read(name: str, text: bytes) -> Binding:
     except ValueError as wrong:
         raise GenyardError(Code.settings_invalid, f"binding {name}: {wrong}") from wrong
     if binding.operation not in OPERATIONS:
-        raise GenyardError(
-            Code.settings_invalid, f"binding {name}: unknown operation {binding.operation!r}"
-        )
+        raise GenyardError(Code.settings_invalid, f"binding {name}: unknown operation {binding.operation!r}")
     return binding

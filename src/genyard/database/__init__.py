@@ -37,6 +37,12 @@ class Database:
         async with self.pool.connection() as connection, connection.transaction():
             yield connection
 
+    @asynccontextmanager
+    async def batch(self) -> AsyncIterator[Connection]:
+        """A transaction whose statements travel together; the first fetch waits for all sent so far."""
+        async with self.pool.connection() as connection, connection.pipeline(), connection.transaction():
+            yield connection
+
     async def rows(self, sql: str, **values: Any) -> list[Row]:
         """One statement in a transaction of its own."""
         async with self.pool.connection() as connection:
@@ -60,7 +66,7 @@ class Database:
 
 
 @asynccontextmanager
-async def open_database(settings: Settings, *, pool_size: int = 12) -> AsyncIterator[Database]:
+async def open_database(settings: Settings, *, pool_size: int = 16) -> AsyncIterator[Database]:
     """Starts or adopts the embedded server where no DATABASE_URL is set, migrates, opens the pool."""
     if settings.database_url is not None:
         async with _open(settings.database_url.get_secret_value(), "DATABASE_URL", pool_size) as database:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 import psycopg
@@ -18,6 +19,7 @@ from genyard.database import Connection, Database
 from genyard.telemetry import get_logger
 
 _log = get_logger(__name__)
+_SILENCE_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,14 @@ class Live:
         for queues in self._queues.values():
             for queue in queues:
                 _offer(queue, notice)
+
+
+async def next_notice(queue: asyncio.Queue[Notice]) -> Notice:
+    """The next one; after a long silence a reason to look, in case a notification was lost in a crash."""
+    try:
+        return await asyncio.wait_for(queue.get(), _SILENCE_SECONDS)
+    except TimeoutError:
+        return Notice(kind="look", text="")
 
 
 def _offer(queue: asyncio.Queue[Notice], notice: Notice) -> None:

@@ -1,4 +1,8 @@
 -- Every statement on jobs, stages, attempts, events, blobs and assets. Read with `load_queries`.
+--
+-- Statements that must survive a power cut (accept, claim, finish) send no NOTIFY: PostgreSQL commits those with a
+-- NOTIFY one after the other, each waiting for the disk alone. `go_on` follows as a transaction that
+-- waits for no disk; what a crash undoes of it, the next sweep does, and watchers look by themselves now and then.
 
 -- name: insert_job
 -- A job with its stages (the first one ready) and its first event. No row when the idempotency key is taken.
@@ -8,7 +12,7 @@ WITH job AS (
     VALUES (%(id)s, %(owner_id)s, 'queued', %(request)s, %(operation)s, %(prompt)s, %(tags)s, %(trace_id)s,
             %(priority)s, %(idempotency_key)s, %(request_hash)s, %(rerun_of)s, %(previews)s, %(expires_at)s, 1)
     ON CONFLICT (owner_id, idempotency_key) DO NOTHING
-    RETURNING id, owner_id, priority
+    RETURNING *
 ), stage AS (
     INSERT INTO stages (id, job_id, owner_id, position, state, endpoint, steps, plan, priority, ready_at)
     SELECT (s->>'id')::uuid, job.id, job.owner_id, n - 1, CASE n WHEN 1 THEN 'ready' ELSE 'waiting' END,
@@ -17,35 +21,20 @@ WITH job AS (
 ), event AS (
     INSERT INTO events (job_id, seq, kind) SELECT id, 1, 'queued' FROM job
 )
-SELECT id, genyard_tell('event', id, '1 queued') FROM job;
+SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority, rerun_of, detail, progress,
+       preview_key, error, event_seq, created_at, started_at, finished_at, expires_at
+FROM job;
 
 -- name: find_by_idempotency_key
 SELECT id, request_hash FROM jobs WHERE owner_id = %(owner_id)s AND idempotency_key = %(idempotency_key)s;
 
--- name: lock_endpoint
--- One dispatch at a time per endpoint; freed at commit. A statement of its own, so that the next one sees all.
-SELECT pg_advisory_xact_lock(72641, hashtext(%(endpoint)s));
-
--- name: dispatch
--- Who goes next: fills the endpoint's free places with ready stages, the most urgent and then the oldest first,
--- and hands each to Procrastinate in this same transaction. Capacity is counted from rows: nothing can leak.
-WITH free AS (
-    SELECT greatest(0, e.capacity - (SELECT count(*) FROM stages r WHERE r.endpoint = e.name AND r.state = 'running'))
-           AS places
-    FROM endpoints e WHERE e.name = %(endpoint)s
-), next AS (
-    SELECT id FROM stages
-    WHERE endpoint = %(endpoint)s AND state = 'ready' AND (not_before IS NULL OR not_before <= now())
-    ORDER BY priority DESC, ready_at, id
-    LIMIT (SELECT places FROM free)
-    FOR UPDATE SKIP LOCKED
-), started AS (
-    UPDATE stages SET state = 'running', epoch = epoch + 1, worker_id = NULL, dispatched_at = now()
-    FROM next WHERE stages.id = next.id
-    RETURNING stages.id, stages.epoch
-)
-INSERT INTO procrastinate_jobs (queue_name, task_name, args)
-SELECT 'stages', 'run_stage', jsonb_build_object('stage_id', id, 'epoch', epoch) FROM started;
+-- name: go_on
+-- After a commit: watchers are told, free places of these endpoints are filled. Nobody waits for the disk.
+WITH unhurried AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
+SELECT CASE WHEN %(event_seq)s::integer IS NOT NULL
+       THEN genyard_tell('event', %(job_id)s, %(event_seq)s::integer || ' ' || %(kind)s::text) END AS told,
+       (SELECT count(genyard_dispatch(endpoint)) FROM unnest(%(endpoints)s::text[]) AS endpoint) AS dispatched
+FROM unhurried;
 
 -- name: claim_stage
 -- A runner takes a dispatched stage: the fence (epoch) must hold. The job starts if it has not. An attempt is
@@ -76,23 +65,30 @@ SELECT stage.id AS stage_id, stage.job_id, stage.endpoint, stage.plan, stage.pos
        jobs.expires_at IS NOT NULL AND jobs.expires_at <= now() AND jobs.state = 'queued' AS expired,
        open.id AS open_key, open.ref AS open_ref, open.number AS open_number,
        opened.id AS new_key, opened.number AS new_number,
-       (SELECT genyard_tell('event', id, event_seq || ' running') FROM job) AS told
+       (SELECT event_seq FROM job) AS started_seq
 FROM stage JOIN jobs ON jobs.id = stage.job_id
 LEFT JOIN tried open ON open.state IN ('submitting', 'running')
 LEFT JOIN opened ON true;
 
 -- name: record_ref
--- The place accepted the submission. Fenced.
+-- The place accepted the submission. Fenced. Where the place can be asked for our key, a crash of the database
+-- that loses this row costs a question, not a run: then nobody waits for the disk.
+WITH hurry AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', CASE WHEN %(durable)s THEN 'on' ELSE 'off' END, true)
+)
 UPDATE attempts SET ref = %(ref)s, state = 'running', submitted_at = now()
-FROM stages
+FROM stages, hurry
 WHERE attempts.id = %(key)s AND attempts.state IN ('submitting', 'running')
   AND stages.id = attempts.stage_id AND stages.epoch = %(epoch)s AND stages.state = 'running'
-RETURNING attempts.id;
+RETURNING attempts.id, CASE WHEN %(started_seq)s::integer IS NOT NULL
+    THEN genyard_tell('event', stages.job_id, %(started_seq)s::integer || ' running') END AS told;
 
 -- name: record_progress
--- Throttled by the runner. Watchers hear of it by NOTIFY; the row is for whoever asks later.
+-- Throttled by the runner. Watchers hear of it by NOTIFY; the row is for whoever asks later. Losing the last of
+-- them in a crash does not matter, so nobody waits for the disk.
+WITH unhurried AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
 UPDATE jobs SET progress = %(progress)s, detail = %(detail)s, preview_key = coalesce(%(preview_key)s, preview_key)
-FROM stages
+FROM stages, unhurried
 WHERE stages.id = %(stage_id)s AND stages.epoch = %(epoch)s AND stages.state = 'running'
   AND jobs.id = stages.job_id AND jobs.state IN ('running', 'canceling')
 RETURNING genyard_tell('progress', jobs.id, %(told)s);
@@ -142,9 +138,9 @@ WITH stage AS (
 ), event AS (
     INSERT INTO events (job_id, seq, kind) SELECT id, event_seq, state FROM job
 )
-SELECT stage.id, (SELECT endpoint FROM next) AS next_endpoint, (SELECT state FROM job) AS job_state,
-       (SELECT jsonb_object_agg(sha256, object) FROM blob) AS objects,
-       (SELECT genyard_tell('event', id, event_seq || ' ' || state) FROM job) AS told
+SELECT stage.job_id, (SELECT endpoint FROM next) AS next_endpoint,
+       (SELECT state FROM job) AS kind, (SELECT event_seq FROM job) AS event_seq,
+       (SELECT jsonb_object_agg(sha256, object) FROM blob) AS objects
 FROM stage;
 
 -- name: end_job
@@ -170,7 +166,7 @@ WITH stage AS (
     INSERT INTO events (job_id, seq, kind, data)
     SELECT id, event_seq, state, coalesce(jsonb_build_object('error', error), '{}') FROM job
 )
-SELECT job.id, job.state, genyard_tell('event', id, event_seq || ' ' || state) FROM job;
+SELECT id AS job_id, state AS kind, event_seq FROM job;
 
 -- name: retry_stage
 -- The attempt is over, the stage may be tried again after a while. Not for a job that is being canceled.
@@ -193,7 +189,7 @@ WITH stage AS (
     INSERT INTO events (job_id, seq, kind, data)
     SELECT id, event_seq, 'retrying', jsonb_build_object('error', %(error)s::jsonb) FROM job
 )
-SELECT stage.id, (SELECT genyard_tell('event', id, event_seq || ' retrying') FROM job) AS told FROM stage;
+SELECT id AS job_id, 'retrying' AS kind, event_seq FROM job;
 
 -- name: cancel_job
 -- Queued: ends at once, nothing was ever submitted. Running: the runner is woken and ends it.
@@ -317,6 +313,9 @@ SELECT facts FROM endpoints WHERE name = %(name)s AND facts IS NOT NULL;
 SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority, rerun_of, detail, progress,
        preview_key, error, event_seq, created_at, started_at, finished_at, expires_at
 FROM jobs WHERE id = %(job_id)s AND owner_id = %(owner_id)s;
+
+-- name: job_state
+SELECT state FROM jobs WHERE id = %(job_id)s AND owner_id = %(owner_id)s;
 
 -- name: list_jobs
 -- Newest first, before the given id. Words of `search` must all be in the prompt.

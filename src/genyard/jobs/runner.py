@@ -243,7 +243,8 @@ class Runner:
         )
 
     async def record_ref(self, claim: Claim, ref: Ref) -> None:
-        if not await self._jobs.record_ref(claim, ref):
+        durable = not self._providers[claim.endpoint].capabilities.finds
+        if not await self._jobs.record_ref(claim, ref, durable=durable):
             raise _FenceLost
 
     async def publish(self, claim: Claim, snapshot: Snapshot, old_preview: str | None) -> str | None:
@@ -264,9 +265,7 @@ class Runner:
         )
         if preview != old_preview and old_preview is not None:
             await self._storage.delete(old_preview)
-        if not kept:
-            raise _FenceLost
-        return preview
+        return preview if kept else None
 
     async def drop_preview(self, name: str | None) -> None:
         if name is not None:
@@ -288,9 +287,11 @@ class _Drive:
         self._cancel_wanted = False
         self._cancel_sent = False
         self._preview: str | None = None
-        self._told_at = float("-inf")
+        self._told_at = runner.now()
         self._told: tuple[object, ...] = ()
         self._preview_at = float("-inf")
+        self._unsaid: Snapshot | None = None
+        self._saying: asyncio.Task[None] | None = None
 
     def want_cancel(self) -> None:
         self._cancel_wanted = True
@@ -303,6 +304,9 @@ class _Drive:
         try:
             return await self._observe(ref)
         finally:
+            if self._saying is not None:
+                self._saying.cancel()
+                await asyncio.gather(self._saying, return_exceptions=True)
             await self._runner.drop_preview(self._preview)
 
     async def _submitted(self) -> Ref | None:
@@ -352,7 +356,7 @@ class _Drive:
                 continue
             if snapshot.state.ended:
                 return self._as_wanted(snapshot)
-            await self._tell(snapshot)
+            self._tell(snapshot)
             previous = snapshot
 
     def _as_wanted(self, snapshot: Snapshot) -> Snapshot:
@@ -381,22 +385,32 @@ class _Drive:
             raise GenyardError(
                 Code.provider_lost, f"no answer for {GIVE_UP_SECONDS:.0f} s: {error.message}"
             ) from error
-        await self._tell(Snapshot(state=State.running, detail=f"{error.message}; still trying"))
+        self._tell(Snapshot(state=State.running, detail=f"{error.message}; still trying"))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), timeout=1.0)
 
-    async def _tell(self, snapshot: Snapshot) -> None:
-        now = self._runner.now()
-        with_preview = snapshot.preview is not None and now - self._preview_at >= _PREVIEW_SECONDS
-        saying = (snapshot.state, snapshot.progress, snapshot.detail)
-        if now - self._told_at < _TICK_SECONDS or (saying == self._told and not with_preview):
-            return
-        if with_preview:
-            self._preview_at = now
-        else:
-            snapshot = replace(snapshot, preview=None)
-        self._told_at, self._told = now, saying
-        self._preview = await self._runner.publish(self.claim, snapshot, self._preview)
+    def _tell(self, snapshot: Snapshot) -> None:
+        """Watchers hear at most one tick per `_TICK_SECONDS`, and always the newest; nobody waits for it here."""
+        self._unsaid = snapshot
+        if self._saying is None or self._saying.done():
+            self._saying = asyncio.create_task(self._say(), name="genyard-progress")
+
+    async def _say(self) -> None:
+        while self._unsaid is not None:
+            await asyncio.sleep(max(0.0, self._told_at + _TICK_SECONDS - self._runner.now()))
+            snapshot, self._unsaid = self._unsaid, None
+            now = self._runner.now()
+            self._told_at = now
+            with_preview = snapshot.preview is not None and now - self._preview_at >= _PREVIEW_SECONDS
+            saying = (snapshot.state, snapshot.progress, snapshot.detail)
+            if saying == self._told and not with_preview:
+                continue
+            self._told = saying
+            if with_preview:
+                self._preview_at = now
+            else:
+                snapshot = replace(snapshot, preview=None)
+            self._preview = await self._runner.publish(self.claim, snapshot, self._preview)
 
 
 @contextlib.asynccontextmanager

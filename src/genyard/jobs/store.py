@@ -70,6 +70,7 @@ class Claim:
     ref: Mapping[str, Any] | None
     fresh: bool
     expired: bool
+    started_seq: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,17 +97,25 @@ class Jobs:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def insert(self, job: NewJob) -> bool:
-        """Accepts the job and hands its first stage on. False when the idempotency key is taken."""
-        async with self.database.transaction() as connection:
-            row = await _one(connection, "insert_job", _job_values(job))
-            if row is not None:
-                await self.dispatch(connection, job.stages[0].draft.endpoint)
-        return row is not None
+    async def insert(self, job: NewJob) -> Job | None:
+        """Accepts the job and hands its first stage on. None when the idempotency key is taken."""
+        row = await self._row("insert_job", **_job_values(job))
+        if row is None:
+            return None
+        told = {"job_id": job.id, "event_seq": 1, "kind": "queued"}
+        await self._go_on(job.stages[0].draft.endpoint, told=told)
+        return _job(row, [])
 
-    async def dispatch(self, connection: Connection, endpoint: str) -> None:
-        await connection.execute(_SQL("lock_endpoint"), {"endpoint": endpoint})
-        await connection.execute(_SQL("dispatch"), {"endpoint": endpoint})
+    async def _go_on(self, *endpoints: str | None, told: Mapping[str, Any] | None = None) -> None:
+        """After a commit: watchers are told, free places of these endpoints are filled."""
+        told = told or {"job_id": None, "event_seq": None, "kind": None}
+        await self._row(
+            "go_on",
+            job_id=told["job_id"],
+            event_seq=told["event_seq"],
+            kind=told["kind"],
+            endpoints=[endpoint for endpoint in endpoints if endpoint is not None],
+        )
 
     async def find_by_idempotency_key(self, owner_id: UUID, key: str) -> tuple[UUID, bytes] | None:
         row = await self._row("find_by_idempotency_key", owner_id=owner_id, idempotency_key=key)
@@ -136,57 +145,55 @@ class Jobs:
             ref=row["open_ref"],
             fresh=row["new_key"] is not None,
             expired=bool(row["expired"]),
+            started_seq=row["started_seq"],
         )
 
-    async def record_ref(self, claim: Claim, ref: Mapping[str, Any]) -> bool:
+    async def record_ref(self, claim: Claim, ref: Mapping[str, Any], *, durable: bool) -> bool:
         """False when the fence does not hold."""
-        row = await self._row("record_ref", key=claim.key, epoch=claim.epoch, ref=Jsonb(dict(ref)))
+        row = await self._row(
+            "record_ref",
+            key=claim.key,
+            epoch=claim.epoch,
+            ref=Jsonb(dict(ref)),
+            durable=durable,
+            started_seq=claim.started_seq,
+        )
         return row is not None
 
     async def record_progress(
         self, claim: Claim, *, progress: float | None, detail: str | None, preview_key: str | None, told: str
     ) -> bool:
-        async with self.database.transaction() as connection:
-            await connection.execute("SET LOCAL synchronous_commit TO off")
-            row = await _one(
-                connection,
-                "record_progress",
-                {
-                    "stage_id": claim.stage_id,
-                    "epoch": claim.epoch,
-                    "progress": progress,
-                    "detail": detail,
-                    "preview_key": preview_key,
-                    "told": told,
-                },
-            )
+        row = await self._row(
+            "record_progress",
+            stage_id=claim.stage_id,
+            epoch=claim.epoch,
+            progress=progress,
+            detail=detail,
+            preview_key=preview_key,
+            told=told,
+        )
         return row is not None
 
     async def finish_stage(
         self, claim: Claim, outputs: Sequence[NewOutput], *, word: str | None, seconds: float | None
     ) -> Finished | None:
         """None when the fence does not hold: then nothing of it was kept."""
-        async with self.database.transaction() as connection:
-            row = await _one(
-                connection,
-                "finish_stage",
-                {
-                    "stage_id": claim.stage_id,
-                    "epoch": claim.epoch,
-                    "key": claim.key,
-                    "word": word,
-                    "seconds": seconds,
-                    "outputs": Jsonb([output_values(output) for output in outputs]),
-                },
-            )
-            if row is None:
-                return None
-            for endpoint in {claim.endpoint, row["next_endpoint"]} - {None}:
-                await self.dispatch(connection, endpoint)
+        row = await self._row(
+            "finish_stage",
+            stage_id=claim.stage_id,
+            epoch=claim.epoch,
+            key=claim.key,
+            word=word,
+            seconds=seconds,
+            outputs=Jsonb([output_values(output) for output in outputs]),
+        )
+        if row is None:
+            return None
+        await self._go_on(claim.endpoint, row["next_endpoint"], told=row)
         kept = row["objects"] or {}
         return Finished(
             next_endpoint=row["next_endpoint"],
-            job_state=JobState(row["job_state"]) if row["job_state"] else None,
+            job_state=JobState(row["kind"]) if row["kind"] else None,
             unused=tuple(one.blob.object for one in outputs if kept.get(one.blob.sha256) != one.blob.object),
         )
 
@@ -201,22 +208,18 @@ class Jobs:
         seconds: float | None = None,
     ) -> bool:
         """The job ends as failed, canceled or expired, with everything open of it."""
-        async with self.database.transaction() as connection:
-            row = await _one(
-                connection,
-                "end_job",
-                {
-                    "stage_id": claim.stage_id,
-                    "epoch": claim.epoch,
-                    "stage_state": "failed" if job_state is JobState.failed else "canceled",
-                    "job_state": job_state.value,
-                    "attempt_state": attempt_state.value,
-                    "error": Jsonb(error.as_json()),
-                    "word": word,
-                    "seconds": seconds,
-                },
-            )
-            await self.dispatch(connection, claim.endpoint)
+        row = await self._row(
+            "end_job",
+            stage_id=claim.stage_id,
+            epoch=claim.epoch,
+            stage_state="failed" if job_state is JobState.failed else "canceled",
+            job_state=job_state.value,
+            attempt_state=attempt_state.value,
+            error=Jsonb(error.as_json()),
+            word=word,
+            seconds=seconds,
+        )
+        await self._go_on(claim.endpoint, told=row)
         return row is not None
 
     async def retry_stage(
@@ -231,22 +234,18 @@ class Jobs:
         seconds: float | None = None,
     ) -> bool:
         """False when the job is being canceled meanwhile, or the fence does not hold."""
-        async with self.database.transaction() as connection:
-            row = await _one(
-                connection,
-                "retry_stage",
-                {
-                    "stage_id": claim.stage_id,
-                    "epoch": claim.epoch,
-                    "attempt_state": attempt_state.value,
-                    "error": Jsonb(error.as_json()),
-                    "seconds_until": seconds_until,
-                    "detail": detail,
-                    "word": word,
-                    "seconds": seconds,
-                },
-            )
-            await self.dispatch(connection, claim.endpoint)
+        row = await self._row(
+            "retry_stage",
+            stage_id=claim.stage_id,
+            epoch=claim.epoch,
+            attempt_state=attempt_state.value,
+            error=Jsonb(error.as_json()),
+            seconds_until=seconds_until,
+            detail=detail,
+            word=word,
+            seconds=seconds,
+        )
+        await self._go_on(claim.endpoint, told=row)
         return row is not None
 
     # ---- what callers do ----
@@ -267,12 +266,22 @@ class Jobs:
         return JobState(row["was"]), JobState(row["is"] or row["was"])
 
     async def get(self, job_id: UUID, owner_id: UUID) -> Job:
-        row = await self._row("get_job", job_id=job_id, owner_id=owner_id)
+        async with self.database.batch() as connection:
+            job = await connection.execute(_SQL("get_job"), {"job_id": job_id, "owner_id": owner_id})
+            outputs = await connection.execute(_SQL("outputs_of_jobs"), {"job_ids": [job_id]})
+            attempts = await connection.execute(_SQL("attempts_of_job"), {"job_id": job_id})
+            row = await job.fetchone()
+            assets = [asset_of(one) for one in await outputs.fetchall()]
+            tries = tuple(_attempt(one) for one in await attempts.fetchall())
         if row is None:
             raise _no_job(job_id)
-        attempts = await self._rows("attempts_of_job", job_id=job_id)
-        [job] = await self._with_outputs([row])
-        return replace(job, attempts=tuple(_attempt(one) for one in attempts))
+        return replace(_job(row, assets), attempts=tries)
+
+    async def state(self, job_id: UUID, owner_id: UUID) -> JobState:
+        row = await self._row("job_state", job_id=job_id, owner_id=owner_id)
+        if row is None:
+            raise _no_job(job_id)
+        return JobState(row["state"])
 
     async def search(
         self,
@@ -367,8 +376,7 @@ class Jobs:
         await self._rows("expire_jobs", error=Jsonb(late.as_json()))
         await self._rows("take_up", lease=lease)
         for row in await self._rows("endpoints_with_ready_stages"):
-            async with self.database.transaction() as connection:
-                await self.dispatch(connection, row["endpoint"])
+            await self._go_on(row["endpoint"])
         waiting = await self._row("next_retry")
         return waiting["seconds"] if waiting else None
 

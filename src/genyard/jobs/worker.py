@@ -11,7 +11,7 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import procrastinate
@@ -52,21 +52,25 @@ class Worker:
             await self._jobs.forget_worker(worker_id)
 
     async def _drive(self, worker_id: int) -> None:
-        app = procrastinate.App(connector=procrastinate.PsycopgConnector())
+        app = procrastinate.App(
+            connector=procrastinate.PsycopgConnector(
+                conninfo=self._jobs.database.url, configure=_configure, min_size=1, max_size=4
+            )
+        )
 
         @app.task(name="run_stage", queue="stages")
         async def run_stage(stage_id: str, epoch: int) -> None:
             await self._runner.run(UUID(stage_id), epoch, worker_id)
 
-        await app.connector.open_async(self._jobs.database.pool)
-        await app.run_worker_async(
-            queues=["stages"],
-            concurrency=self._concurrency,
-            install_signal_handlers=False,
-            shutdown_graceful_timeout=0.1,
-            delete_jobs="always",
-            fetch_job_polling_interval=5.0,
-        )
+        async with app.open_async():
+            await app.run_worker_async(
+                queues=["stages"],
+                concurrency=self._concurrency,
+                install_signal_handlers=False,
+                shutdown_graceful_timeout=0.1,
+                delete_jobs="always",
+                fetch_job_polling_interval=5.0,
+            )
 
     async def _sweep(self) -> None:
         while True:
@@ -106,3 +110,9 @@ class Worker:
                         connection = await self._lock(worker_id)
         finally:
             await connection.close()
+
+
+async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Procrastinate's rows are only a hint that work may start; our own tables are the truth."""
+    await connection.set_autocommit(True)
+    await connection.execute("SET synchronous_commit TO off")

@@ -22,7 +22,7 @@ from genyard.errors import Code, GenyardError
 from genyard.imaging.decode import normalise_input
 from genyard.imaging.video import probe_video
 from genyard.jobs.assets import Assets, NewOutput
-from genyard.jobs.live import Live
+from genyard.jobs.live import Live, next_notice
 from genyard.jobs.model import Asset, Event, Job, JobState, new_id
 from genyard.jobs.store import Jobs, NewJob
 from genyard.media import SNIFF_BYTES, MediaKind, MediaLimits, kind_of, sniff
@@ -151,10 +151,9 @@ class Studio:
         planned = await self._planner.plan(request.steps, owner_id, embed_prompt=request.embed_prompt)
         trace_id = current_trace() or new_trace_id()
         bind_trace(trace_id)
-        job_id = new_id()
-        accepted = await self._jobs.insert(
+        job = await self._jobs.insert(
             NewJob(
-                id=job_id,
+                id=new_id(),
                 owner_id=owner_id,
                 steps=[step.as_json() for step in planned.steps],
                 operation=planned.steps[-1].operation,
@@ -170,12 +169,12 @@ class Studio:
                 expires_at=_expiry(request.expires_in),
             )
         )
-        if not accepted:
+        if job is None:
             assert idempotency_key is not None
             known = await self._known(owner_id, idempotency_key, digest)
             assert known is not None
             return known
-        return Submitted(job=await self._jobs.get(job_id, owner_id))
+        return Submitted(job=job)
 
     async def _known(self, owner_id: UUID, key: str, digest: bytes) -> Submitted | None:
         found = await self._jobs.find_by_idempotency_key(owner_id, key)
@@ -216,7 +215,7 @@ class Studio:
     ) -> AsyncIterator[Event]:
         """Events after number `after`, then what happens live, until the job has ended. Across processes."""
         async with self._live.subscribe(job_id) as notices:
-            job = await self._jobs.get(job_id, owner_id)
+            state = await self._jobs.state(job_id, owner_id)
             seen = after
             while True:
                 for event in await self._jobs.events(job_id, seen):
@@ -224,18 +223,26 @@ class Studio:
                     yield event
                     if JobState.__members__.get(event.kind, JobState.queued).ended:
                         return
-                if job.state.ended:
+                if state.ended:
                     return
-                notice = await notices.get()
+                notice = await next_notice(notices)
                 while notice.kind == "progress":
                     yield Event(job_id=job_id, kind="progress", data=json.loads(notice.text))
-                    notice = await notices.get()
+                    notice = await next_notice(notices)
                 if notice.kind == "look":
-                    job = await self._jobs.get(job_id, owner_id)
+                    state = await self._jobs.state(job_id, owner_id)
 
     async def wait(self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER) -> Job:
-        async for _ in self.watch(job_id, owner_id=owner_id):
-            pass
+        """The job once it has ended."""
+        async with self._live.subscribe(job_id) as notices:
+            state = await self._jobs.state(job_id, owner_id)
+            while not state.ended:
+                notice = await next_notice(notices)
+                if notice.kind == "event":
+                    kind = notice.text.partition(" ")[2]
+                    state = JobState.__members__.get(kind, state)
+                elif notice.kind == "look":
+                    state = await self._jobs.state(job_id, owner_id)
         return await self._jobs.get(job_id, owner_id)
 
     async def make(
@@ -344,15 +351,38 @@ class Studio:
 
     # ---- places ----
 
+    @property
+    def endpoints(self) -> dict[str, str]:
+        """Every configured endpoint: name → kind."""
+        return self._places.kinds
+
+    async def health_of(self, name: str, *, max_age: float = 30.0) -> Health:
+        """One endpoint, looked at again when what is known of it is older than `max_age` seconds."""
+        return await self._places.health(name, max_age=max_age)
+
+    async def has_worker(self) -> bool:
+        """Whether a worker is alive anywhere; without one, jobs wait."""
+        return await self._jobs.any_worker()
+
+    def routes(self) -> list[dict[str, Any]]:
+        """Where requests for each operation go when no model is named."""
+        names = [name for name, kind in self._places.kinds.items() if kind == self.provider]
+        found = [(name, self._catalog.find(self.provider, name, None)) for name in OPERATIONS]
+        return [
+            {"operation": operation, "endpoint": names[0], "model": binding.model}
+            for operation, binding in found
+            if binding is not None and names
+        ]
+
     async def health(self, *, max_age: float = 30.0) -> dict[str, Health]:
         """Every configured endpoint, looked at side by side."""
         names = list(self._places.all)
         found = await asyncio.gather(*(self._places.health(name, max_age=max_age) for name in names))
         return dict(zip(names, found, strict=True))
 
-    async def operations(self) -> list[dict[str, Any]]:
-        """Each operation with its schema, inputs and who can serve it now."""
-        health = await self.health()
+    async def operations(self, health: Mapping[str, Health] | None = None) -> list[dict[str, Any]]:
+        """Each operation with its schema, inputs and who can serve it now (by `health`, else by a look)."""
+        health = health or await self.health()
         return [
             {
                 "name": operation.name,
@@ -385,6 +415,7 @@ class Studio:
                     "endpoint": name,
                     "kind": kind,
                     "model": binding.model,
+                    "title": binding.title,
                     "default": binding.default and kind == self.provider,
                     "routed": kind == self.provider,
                     "can": not problems,

@@ -166,3 +166,33 @@ CREATE INDEX assets_by_prompt ON assets USING gin (to_tsvector('simple', prompt)
 CREATE FUNCTION genyard_tell(kind text, job uuid, rest text) RETURNS void LANGUAGE sql AS $$
     SELECT pg_notify('genyard', kind || ' ' || job || ' ' || rest)
 $$;
+
+-- Who goes next: fills the endpoint's free places with ready stages, the most urgent and then the oldest first, and
+-- hands each to Procrastinate in the caller's transaction. Capacity is counted from rows: nothing can leak. One at a
+-- time per endpoint; the lock is taken and freed within the server, so that no slow client ever holds it for long.
+CREATE FUNCTION genyard_dispatch(wanted text) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    handed integer;
+BEGIN
+    PERFORM pg_advisory_xact_lock(72641, hashtext(wanted));
+    WITH free AS (
+        SELECT greatest(0, capacity - (SELECT count(*) FROM stages WHERE endpoint = wanted AND state = 'running'))
+               AS places
+        FROM endpoints WHERE name = wanted
+    ), next AS (
+        SELECT id FROM stages
+        WHERE endpoint = wanted AND state = 'ready' AND (not_before IS NULL OR not_before <= now())
+        ORDER BY priority DESC, ready_at, id
+        LIMIT (SELECT places FROM free)
+        FOR UPDATE SKIP LOCKED
+    ), started AS (
+        UPDATE stages SET state = 'running', epoch = epoch + 1, worker_id = NULL, dispatched_at = now()
+        FROM next WHERE stages.id = next.id
+        RETURNING stages.id, stages.epoch
+    )
+    INSERT INTO procrastinate_jobs (queue_name, task_name, args)
+    SELECT 'stages', 'run_stage', jsonb_build_object('stage_id', id, 'epoch', epoch) FROM started;
+    GET DIAGNOSTICS handed = ROW_COUNT;
+    RETURN handed;
+END
+$$;

@@ -1,6 +1,6 @@
 """Composition root: settings in, a working product out. The only module that names concrete providers.
 
-Entry points: `main` (the CLI), `Studio` (Python), `serve` and `work` (long-running processes).
+Entry points: `genyard.__main__` (the CLI), `Studio` (Python), `serve` (HTTP).
 """
 
 from __future__ import annotations
@@ -166,6 +166,19 @@ class Studio:
 
     async def __aexit__(self, *failure: Any) -> None:
         await self._stack.aclose()
+
+
+async def serve(product: Product, host: str, port: int, up: Callable[[str], None]) -> None:
+    """The HTTP API and its page, until SIGINT or SIGTERM. `up` is called with the address once it answers."""
+    from genyard.frontends.http import create_http_app, serve_http
+
+    app = create_http_app(
+        studio=product.studio,
+        owners=product.owners,
+        server=product.settings.server,
+        limits=product.settings.limits,
+    )
+    await serve_http(app, host, port, up)
 
 
 def setup_logging(settings: Settings) -> None:

@@ -220,11 +220,11 @@ def _snapshot(ref: Ref, run: _Run) -> Snapshot:
 
 def _facts(step: BoundStep) -> dict[str, Any]:
     from genyard.preview import RENDERER_VERSION
-    from genyard.preview.understanding import understand
+    from genyard.preview.understanding import read
 
     facts: dict[str, Any] = {"renderer": f"genyard preview {RENDERER_VERSION}"}
     if step.parameters.get("prompt"):
-        facts["ignored_terms"] = list(understand(step.parameters["prompt"]).ignored)
+        facts["ignored_terms"] = list(read(step.parameters["prompt"]).ignored)
     return facts
 
 
@@ -292,10 +292,10 @@ def _decompose_layers(
 def _animate_photo(
     parameters: Mapping[str, Any], inputs: Inputs, limits: MediaLimits, tell: Progress
 ) -> Drawn:
-    from genyard.imaging.animate import animate_photo
+    from genyard.imaging.animate import animate_to_mp4
     from genyard.imaging.decode import decode_image
 
-    video = animate_photo(
+    video = animate_to_mp4(
         decode_image(inputs["image"][0], limits),
         seconds=parameters["seconds"],
         driving=inputs["video"][0] if inputs.get("video") else None,
@@ -309,13 +309,13 @@ def _pixelate(parameters: Mapping[str, Any], inputs: Inputs, limits: MediaLimits
     from genyard.imaging.pixelate import pixelate
 
     tell(0.1)
-    pixels = pixelate(
+    art = pixelate(
         decode_image(inputs["image"][0], limits),
         cells=parameters["cells"],
         colors=parameters["colors"],
         scale=parameters["scale"],
     )
-    return [(Role.image, encode_png(pixels))]
+    return [(Role.image, encode_png(art))]
 
 
 _DRAWING: Final[Mapping[str, Callable[[Mapping[str, Any], Inputs, MediaLimits, Progress], Drawn]]] = {

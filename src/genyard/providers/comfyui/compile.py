@@ -1,0 +1,202 @@
+"""Bound steps become one ComfyUI workflow: pure, by `genyard.comfy`.
+
+Refuses by name what the binding or the template cannot honour. Knows no server: what is known of the endpoint
+comes in as its node catalogue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from genyard import comfy
+from genyard.catalog import Binding
+from genyard.errors import Code, GenyardError
+from genyard.operations import Role
+from genyard.providers import (
+    BoundStep,
+    Facts,
+    MediaInput,
+    Plan,
+    PlanInput,
+    PlanOutput,
+    Source,
+    StepOutput,
+)
+
+Json = Any
+
+#: Parameters that are not values of a template: they are spliced in, or were turned into others before.
+_NOT_VALUES: Final = frozenset({"loras", "controlnets", "aspect_ratio"})
+
+_FILM_CLASSES: Final = frozenset({"SaveVideo", "SaveWEBM", "VHS_VideoCombine"})
+
+
+def compile_steps(
+    steps: Sequence[BoundStep], facts: Facts | None, *, renamed: Mapping[str, str], previews: bool
+) -> Plan:
+    """`renamed`: model file name of a template or binding → the name it has on this endpoint."""
+    catalogue = comfy.Catalogue(facts.catalogue) if facts is not None and facts.catalogue else None
+    parts = [_part(step, catalogue, renamed) for step in steps]
+    fused = comfy.fuse(parts)
+    if catalogue is not None and (problems := comfy.check(fused.workflow, catalogue, uploads=fused.uploads)):
+        raise comfy.error_of(problems, field=_field_of(steps))
+    uploads: dict[str, list[Json]] = {}
+    inputs: dict[str, PlanInput] = {}
+    for step in steps:
+        for name, source in _named_sources(step).items():
+            if isinstance(source, MediaInput):
+                inputs[source.name] = PlanInput(name=source.name, source=source)
+                sites = fused.inputs[f"{step.name}.{name}"]
+                uploads.setdefault(source.name, []).extend(site.as_json() for site in sites)
+    outputs = tuple(
+        PlanOutput(step=output.step, role=Role(output.role) if output.role else None, where=output.save)
+        for output in fused.outputs
+    )
+    return Plan(
+        payload={
+            "workflow": fused.workflow,
+            "uploads": uploads,
+            "prefixes": [site.as_json() for site in fused.prefixes],
+            "previews": previews,
+        },
+        inputs=tuple(inputs.values()),
+        outputs=outputs,
+        facts={step: {**told, "files": dict(fused.files)} for step, told in fused.facts.items()},
+        video=_makes_video(fused.workflow),
+    )
+
+
+def _field_of(steps: Sequence[BoundStep]) -> str | None:
+    return "parameters.workflow" if any(step.operation == "run_workflow" for step in steps) else None
+
+
+def _makes_video(workflow: comfy.Workflow) -> bool:
+    return any(node["class_type"] in _FILM_CLASSES for node in workflow.values())
+
+
+def _part(step: BoundStep, catalogue: comfy.Catalogue | None, renamed: Mapping[str, str]) -> comfy.Part:
+    sources = _named_sources(step)
+    wires = {name: source.step for name, source in sources.items() if isinstance(source, StepOutput)}
+    if step.operation == "run_workflow":
+        graph = _own(step, catalogue)
+    else:
+        require_binding(step)
+        graph = _from_template(step, catalogue, renamed)
+    if unknown := set(sources) - set(graph.inputs):
+        name = sorted(unknown)[0]
+        raise GenyardError(
+            Code.request_invalid,
+            f"the input {name!r} goes nowhere; the workflow takes {', '.join(graph.inputs) or 'no inputs'}",
+            field=f"inputs.{name}",
+        )
+    if missing := set(graph.inputs) - set(sources):
+        name = sorted(missing)[0]
+        raise GenyardError(
+            Code.request_invalid, f"the workflow needs an input {name!r}", field=f"inputs.{name}"
+        )
+    return comfy.Part(name=step.name, graph=graph, wires=wires, keep=step.keep)
+
+
+def _named_sources(step: BoundStep) -> dict[str, Source]:
+    """By the names of a graph's inputs: `image`, `video`, `control.0`, …"""
+    named: dict[str, Source] = {}
+    for role, sources in step.inputs.items():
+        for place, source in enumerate(sources):
+            named[f"{role}.{place}" if role == "control" or len(sources) > 1 else role] = source
+    return named
+
+
+def _own(step: BoundStep, catalogue: comfy.Catalogue | None) -> comfy.Graph:
+    graph = comfy.own_graph(
+        step.parameters["workflow"],
+        values=step.parameters.get("values") or {},
+        media=step.parameters.get("media") or {},
+        catalogue=catalogue,
+    )
+    if step.keep and not graph.outputs:
+        raise GenyardError(
+            Code.workflow_invalid,
+            "nothing in this workflow saves a file; add a node such as SaveImage or SaveVideo",
+            field="parameters.workflow",
+        )
+    return graph
+
+
+def _from_template(
+    step: BoundStep, catalogue: comfy.Catalogue | None, renamed: Mapping[str, str]
+) -> comfy.Graph:
+    given = step.parameters
+    templates = [comfy.load_template(name) for name in step.binding.templates]
+    choice = comfy.choose(
+        templates,
+        catalogue,
+        files=endpoint_files(step.binding, templates, renamed),
+        inputs={role for role, sources in step.inputs.items() if role != "control" and sources},
+    )
+    return comfy.fill(
+        choice.template,
+        values={name: value for name, value in given.items() if name not in _NOT_VALUES},
+        files=choice.files,
+        loras=[comfy.Lora(name=one["name"], strength=one["strength"]) for one in given.get("loras") or ()],
+        controls=[
+            comfy.Control(kind=one["kind"], strength=one["strength"])
+            for one in given.get("controlnets") or ()
+        ],
+    )
+
+
+def endpoint_files(
+    binding: Binding, templates: Sequence[comfy.Template], renamed: Mapping[str, str]
+) -> dict[str, str]:
+    """The names that the binding and the endpoint decided on, by the templates' own names."""
+    files = dict(binding.files)
+    for template in templates:
+        for name, file in template.files.items():
+            if name not in files and file.default in renamed:
+                files[name] = file.default
+    return {name: renamed.get(file, file) for name, file in files.items()}
+
+
+def require_binding(step: BoundStep) -> None:
+    """`request.unsupported` for what the binding's data say it cannot do."""
+    binding, given = step.binding, step.parameters
+    for name, why in binding.refuses.items():
+        if given.get(name) not in (None, "", (), [], {}):
+            raise _unsupported(name, why, binding)
+    limits = binding.limits
+    for side in ("width", "height"):
+        if isinstance(value := given.get(side), int):
+            _require_side(side, value, binding)
+    for name, most in (("count", limits.max_count), ("steps", limits.max_steps)):
+        if isinstance(value := given.get(name), int) and value > most:
+            raise _unsupported(name, f"{name} may be at most {most}, {value} was asked for", binding)
+    if len(given.get("controlnets") or ()) != len(step.inputs.get("control", ())):
+        raise GenyardError(
+            Code.request_invalid,
+            "each entry of controlnets needs one image in the role 'control', in the same order",
+            field="parameters.controlnets",
+        )
+
+
+def _require_side(side: str, value: int, binding: Binding) -> None:
+    limits = binding.limits
+    low = -(-limits.min_side // limits.multiple) * limits.multiple
+    high = limits.max_side // limits.multiple * limits.multiple
+    nearest = min(max(round(value / limits.multiple) * limits.multiple, low), high)
+    if nearest == value:
+        return
+    if not limits.min_side <= value <= limits.max_side:
+        why = f"{side} must be from {limits.min_side} to {limits.max_side}"
+    else:
+        why = f"{side} must be a multiple of {limits.multiple}"
+    raise _unsupported(side, f"{why}; {value} was asked for, the nearest is {nearest}", binding)
+
+
+def _unsupported(name: str, why: str, binding: Binding) -> GenyardError:
+    return GenyardError(
+        Code.request_unsupported,
+        f"{binding.title} cannot honour {name}: {why}",
+        field=f"parameters.{name}",
+        context={"binding": binding.key},
+    )

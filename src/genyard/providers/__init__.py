@@ -195,7 +195,11 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """What `check` found. `problems`: binding key → what stands in its way (missing node, missing file)."""
+    """What `check` found.
+
+    error     why it cannot be used: it does not answer (then `reachable` is false), refuses us, is something else
+    problems  binding key → what stands in its way (missing node, missing file)
+    """
 
     reachable: bool
     version: str | None = None

@@ -408,9 +408,8 @@ class Studio:
         for name, kind in self._places.kinds.items():
             for binding in self._catalog.of(kind, operation):
                 problems = list(health[name].problems.get(binding.key, ()))
-                if not health[name].reachable:
-                    error = health[name].error
-                    problems = [error.message if error else "it does not answer"]
+                if (error := health[name].error) is not None:
+                    problems = [error.message]
                 yield {
                     "endpoint": name,
                     "kind": kind,

@@ -65,7 +65,7 @@ class Places:
             if error.code not in _WORTH_A_LOOK or facts is None or facts.catalogue is None:
                 raise
             health = await self.health(name, max_age=1.0)
-            if not health.reachable or health.facts == facts:
+            if health.error is not None or health.facts == facts:
                 raise
         return provider.compile(steps, health.facts)
 
@@ -77,14 +77,14 @@ class Places:
             self._facts[name] = stored
             return stored
         health = await self.health(name)
-        if not health.reachable:
-            raise health.error or GenyardError(Code.provider_unreachable, f"{name} does not answer")
+        if health.error is not None:
+            raise health.error
         return health.facts
 
     async def _check(self, name: str) -> Health:
         health = await self.all[name].provider.check()
         self._health[name] = (self._clock(), health)
-        if health.reachable and health.facts != self._facts.get(name):
+        if health.error is None and health.facts != self._facts.get(name):
             self._facts[name] = health.facts
             await self._jobs.save_facts(name, health.facts)
         return health

@@ -60,7 +60,7 @@ class OutputStore:
 
     async def _take(self, provider: Provider, plan: Plan, output: RemoteOutput, delivered: bool) -> NewOutput:
         data = b"".join([piece async for piece in provider.fetch(output)])
-        facts = dict(plan.facts.get(output.step, {}))
+        facts = {**plan.facts.get(output.step, {}), **output.facts}
         if len(data) < _INLINE_BYTES:
             checked = _check(output, data, facts, self._limits)
         else:

@@ -69,7 +69,9 @@ def parse_steps(given: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
     Inputs are asset ids, or `step:NAME` for what an earlier step made; a single one may stand without a list.
     """
     if not 1 <= len(given) <= MAX_STEPS:
-        raise GenyardError(Code.request_invalid, f"give 1 to {MAX_STEPS} steps, not {len(given)}", field="steps")
+        raise GenyardError(
+            Code.request_invalid, f"give 1 to {MAX_STEPS} steps, not {len(given)}", field="steps"
+        )
     steps: list[Step] = []
     for position, one in enumerate(given):
         field = f"steps.{position}" if len(given) > 1 else ""
@@ -113,7 +115,9 @@ def _path(*parts: str) -> str:
 def _operation(name: Any, field: str) -> Operation:
     if name not in OPERATIONS:
         raise GenyardError(
-            Code.request_invalid, f"{name!r} is not an operation; known are {', '.join(OPERATIONS)}", field=field
+            Code.request_invalid,
+            f"{name!r} is not an operation; known are {', '.join(OPERATIONS)}",
+            field=field,
         )
     return OPERATIONS[name]
 
@@ -172,7 +176,9 @@ def _require_earlier(step: Step, earlier: Sequence[Step], field: str) -> None:
                 )
 
 
-def draw_seeds(steps: Sequence[Step], draw: Callable[[], int] = lambda: secrets.randbits(32)) -> tuple[Step, ...]:
+def draw_seeds(
+    steps: Sequence[Step], draw: Callable[[], int] = lambda: secrets.randbits(32)
+) -> tuple[Step, ...]:
     """Every seeded step gets a seed now, so that the accepted request can be run again exactly."""
     return tuple(
         replace(step, parameters={**step.parameters, "seed": draw()})
@@ -191,7 +197,9 @@ def forget_seeds(steps: Sequence[Step]) -> tuple[Step, ...]:
     )
 
 
-def bind(step: Step, binding: Binding, media: Mapping[UUID, MediaInput]) -> BoundStep:
+def bind(
+    step: Step, binding: Binding, media: Mapping[UUID, MediaInput], *, previews: bool = False
+) -> BoundStep:
     """Fills what was left open from the binding, turns asset ids into the media that they stand for.
 
     `request.unsupported` names a parameter that the binding refuses or whose value is beyond its limits.
@@ -217,6 +225,7 @@ def bind(step: Step, binding: Binding, media: Mapping[UUID, MediaInput]) -> Boun
         inputs=inputs,
         keep=step.keep,
         model=step.model,
+        previews=previews,
     )
 
 

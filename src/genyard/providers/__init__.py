@@ -75,6 +75,7 @@ class BoundStep:
     inputs      role → sources, in the caller's order
     keep        whether the caller wants this step's outputs (false for what only feeds the next step)
     model       the model that the caller named, which a stand-in does not have
+    previews    whether the caller wants to see unfinished pictures
     """
 
     name: str
@@ -84,6 +85,7 @@ class BoundStep:
     inputs: Mapping[str, tuple[Source, ...]]
     keep: bool = True
     model: str | None = None
+    previews: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,13 +149,15 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteOutput:
-    """One file (or text) that came out. `where` is opaque and storable; `fetch` understands it."""
+    """One file (or text) that came out. `where` is opaque and storable; `fetch` understands it. `facts`: what only
+    the run could tell about it, added to the plan's."""
 
     step: str
     role: Role
     index: int
     where: Mapping[str, Json]
     media_type: str | None = None
+    facts: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,15 @@ _INTERVAL_SECONDS: Final = 5.0
 #: What a drawing function gets: parameters, decoded inputs by role, and how to tell how far it is.
 Progress = Callable[[float], None]
 Inputs = Mapping[str, list[bytes]]
-Drawn = list[tuple[Role, bytes]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """One finished file, and what only drawing it could tell."""
+
+    role: Role
+    data: bytes
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Stopped(Exception):
@@ -52,7 +60,7 @@ class _Run:
     step: str
     state: State = State.queued
     progress: float = 0.0
-    outputs: Drawn = field(default_factory=list)
+    outputs: list[Drawn] = field(default_factory=list)
     error: GenyardError | None = None
     cancel: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -151,7 +159,7 @@ class PreviewProvider:
         run = self._runs.get(output.where["key"])
         if run is None:
             raise GenyardError(Code.provider_lost_output, "the process that drew this has ended")
-        yield run.outputs[output.where["number"]][1]
+        yield run.outputs[output.where["number"]].data
 
     async def check(self) -> Health:
         from genyard.preview import RENDERER_VERSION
@@ -212,8 +220,14 @@ def _snapshot(ref: Ref, run: _Run) -> Snapshot:
         progress = run.progress if run.state is State.running else None
         return Snapshot(state=run.state, progress=progress, error=run.error, word=run.state.value)
     outputs = tuple(
-        RemoteOutput(step=run.step, role=role, index=number, where={"key": ref["key"], "number": number})
-        for number, (role, _) in enumerate(run.outputs)
+        RemoteOutput(
+            step=run.step,
+            role=drawn.role,
+            index=number,
+            where={"key": ref["key"], "number": number},
+            facts=drawn.facts,
+        )
+        for number, drawn in enumerate(run.outputs)
     )
     return Snapshot(state=State.succeeded, progress=1.0, word="succeeded", outputs=outputs)
 
@@ -231,11 +245,13 @@ def _facts(step: BoundStep) -> dict[str, Any]:
 # ---- one function per operation; all run in a thread ----
 
 
-def _txt2img(parameters: Mapping[str, Any], inputs: Inputs, limits: MediaLimits, tell: Progress) -> Drawn:
+def _txt2img(
+    parameters: Mapping[str, Any], inputs: Inputs, limits: MediaLimits, tell: Progress
+) -> list[Drawn]:
     from genyard.imaging.decode import encode_png
     from genyard.preview import draw
 
-    drawn: Drawn = []
+    drawn: list[Drawn] = []
     for index in range(parameters["count"]):
         tell(index / parameters["count"])
         drawing = draw(
@@ -246,16 +262,18 @@ def _txt2img(parameters: Mapping[str, Any], inputs: Inputs, limits: MediaLimits,
             index=index,
             negative_prompt=parameters["negative_prompt"],
         )
-        drawn.append((Role.image, encode_png(drawing.pixels)))
+        drawn.append(Drawn(role=Role.image, data=encode_png(drawing.pixels)))
     return drawn
 
 
-def _img2img(parameters: Mapping[str, Any], inputs: Inputs, limits: MediaLimits, tell: Progress) -> Drawn:
+def _img2img(
+    parameters: Mapping[str, Any], inputs: Inputs, limits: MediaLimits, tell: Progress
+) -> list[Drawn]:
     from genyard.imaging.decode import decode_image, encode_png
     from genyard.preview import shade
 
     given = decode_image(inputs["image"][0], limits)
-    drawn: Drawn = []
+    drawn: list[Drawn] = []
     for index in range(parameters["count"]):
         tell(index / parameters["count"])
         shaded = shade(
@@ -264,34 +282,36 @@ def _img2img(parameters: Mapping[str, Any], inputs: Inputs, limits: MediaLimits,
             seed=(parameters["seed"] + index) % 2**64,
             strength=parameters["strength"],
         )
-        drawn.append((Role.image, encode_png(shaded.pixels)))
+        drawn.append(Drawn(role=Role.image, data=encode_png(shaded.pixels)))
     return drawn
 
 
 def _remove_background(
     parameters: Mapping[str, Any], inputs: Inputs, limits: MediaLimits, tell: Progress
-) -> Drawn:
+) -> list[Drawn]:
     from genyard.imaging.cutout import cut_out
     from genyard.imaging.decode import decode_image, encode_png
 
     tell(0.1)
-    return [(Role.image, encode_png(cut_out(decode_image(inputs["image"][0], limits)).pixels))]
+    cut = cut_out(decode_image(inputs["image"][0], limits))
+    facts = {"cutout_method": cut.method.value, "cutout_confidence": round(cut.confidence, 2)}
+    return [Drawn(role=Role.image, data=encode_png(cut.pixels), facts=facts)]
 
 
 def _decompose_layers(
     parameters: Mapping[str, Any], inputs: Inputs, limits: MediaLimits, tell: Progress
-) -> Drawn:
+) -> list[Drawn]:
     from genyard.imaging.decode import decode_image, encode_png
     from genyard.imaging.layers import split_layers
 
     tell(0.1)
     layers = split_layers(decode_image(inputs["image"][0], limits), parameters["layers"])
-    return [(Role.layer, encode_png(layer)) for layer in layers]
+    return [Drawn(role=Role.layer, data=encode_png(layer)) for layer in layers]
 
 
 def _animate_photo(
     parameters: Mapping[str, Any], inputs: Inputs, limits: MediaLimits, tell: Progress
-) -> Drawn:
+) -> list[Drawn]:
     from genyard.imaging.animate import animate_to_mp4
     from genyard.imaging.decode import decode_image
 
@@ -301,10 +321,12 @@ def _animate_photo(
         driving=inputs["video"][0] if inputs.get("video") else None,
         progress=tell,
     )
-    return [(Role.video, video)]
+    return [Drawn(role=Role.video, data=video)]
 
 
-def _pixelate(parameters: Mapping[str, Any], inputs: Inputs, limits: MediaLimits, tell: Progress) -> Drawn:
+def _pixelate(
+    parameters: Mapping[str, Any], inputs: Inputs, limits: MediaLimits, tell: Progress
+) -> list[Drawn]:
     from genyard.imaging.decode import decode_image, encode_png
     from genyard.imaging.pixelate import pixelate
 
@@ -315,10 +337,10 @@ def _pixelate(parameters: Mapping[str, Any], inputs: Inputs, limits: MediaLimits
         colors=parameters["colors"],
         scale=parameters["scale"],
     )
-    return [(Role.image, encode_png(art))]
+    return [Drawn(role=Role.image, data=encode_png(art))]
 
 
-_DRAWING: Final[Mapping[str, Callable[[Mapping[str, Any], Inputs, MediaLimits, Progress], Drawn]]] = {
+_DRAWING: Final[Mapping[str, Callable[[Mapping[str, Any], Inputs, MediaLimits, Progress], list[Drawn]]]] = {
     "txt2img": _txt2img,
     "img2img": _img2img,
     "remove_background": _remove_background,

@@ -130,7 +130,9 @@ class Studio:
     async def estimate(self, body: Mapping[str, Any], *, owner_id: UUID = LOCAL_OWNER) -> Planned:
         """What `submit` would do, without doing it."""
         request = Request.parse(body)
-        return await self._planner.plan(request.steps, owner_id, embed_prompt=request.embed_prompt)
+        return await self._planner.plan(
+            request.steps, owner_id, embed_prompt=request.embed_prompt, previews=request.previews
+        )
 
     async def submit(
         self,
@@ -148,7 +150,9 @@ class Studio:
             if known is not None:
                 return known
         request = Request.parse(body)
-        planned = await self._planner.plan(request.steps, owner_id, embed_prompt=request.embed_prompt)
+        planned = await self._planner.plan(
+            request.steps, owner_id, embed_prompt=request.embed_prompt, previews=request.previews
+        )
         trace_id = current_trace() or new_trace_id()
         bind_trace(trace_id)
         job = await self._jobs.insert(

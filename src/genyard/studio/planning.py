@@ -43,7 +43,9 @@ class Planner:
         self._assets = assets
         self._provider = provider
 
-    async def plan(self, steps: Sequence[Step], owner_id: UUID, *, embed_prompt: bool = False) -> Planned:
+    async def plan(
+        self, steps: Sequence[Step], owner_id: UUID, *, embed_prompt: bool = False, previews: bool = False
+    ) -> Planned:
         """Chooses places, binds, fuses, compiles. Raises before anything is stored."""
         chosen = [
             choose(
@@ -58,7 +60,7 @@ class Planner:
         media = await self._media(steps, owner_id)
         seeded = draw_seeds(steps)
         bound = [
-            (choice.endpoint, bind(step, choice.binding, media))
+            (choice.endpoint, bind(step, choice.binding, media, previews=previews))
             for step, choice in zip(seeded, chosen, strict=True)
         ]
         drafts = group(bound, lambda name: self._places.all[name].provider.capabilities.fuses)

@@ -95,7 +95,6 @@ async def build(
                     capacity=endpoint.concurrency,
                 )
                 for name, endpoint in settings.endpoints.items()
-                if endpoint.kind in kinds
             ],
             jobs,
             time.monotonic,

@@ -26,15 +26,12 @@ from pydantic import (
 from genyard.errors import Code, GenyardError
 from genyard.media import MediaLimits
 
-ProviderKind = Literal["preview", "comfyui", "runpod", "scenario", "replicate", "local"]
+ProviderKind = Literal["preview", "comfyui"]
 
 #: What `IMAGE_GENERATION_PROVIDER` may say, and the settings that each needs.
 PROVIDER_NEEDS: Mapping[str, tuple[str, ...]] = {
     "preview": (),
     "comfyui": ("COMFYUI_ENDPOINT",),
-    "runpod": ("RUNPOD_API_KEY", "RUNPOD_COMFYUI_ENDPOINT_ID"),
-    "scenario": ("SCENARIO_API_KEY", "SCENARIO_SECRET_API_KEY"),
-    "replicate": ("REPLICATE_API_TOKEN",),
 }
 
 
@@ -93,7 +90,6 @@ class Settings(_Frozen):
     stage_concurrency: int = Field(default=200, ge=1)
     log_level: str = "warning"
     log_json: bool = False
-    log_prompts: bool = False
 
     @field_validator("provider")
     @classmethod
@@ -146,7 +142,6 @@ _ENVIRONMENT: Mapping[str, str] = {
     "GENYARD_PUBLIC_URL": "server.public_url",
     "GENYARD_LOG_LEVEL": "log_level",
     "GENYARD_LOG_JSON": "log_json",
-    "GENYARD_LOG_PROMPTS": "log_prompts",
 }
 _VARIABLE_OF = {path: name for name, path in reversed(list(_ENVIRONMENT.items()))}
 

@@ -39,7 +39,9 @@ CONTROL_INPUT: Final = InputRole(
 class Lora(Parameters):
     """A small model added to the big one."""
 
-    name: Annotated[str, Field(min_length=1, max_length=200, description="File name as the endpoint knows it.")]
+    name: Annotated[
+        str, Field(min_length=1, max_length=200, description="File name as the endpoint knows it.")
+    ]
     strength: Annotated[float, Field(ge=-10, le=10)] = 1.0
 
 

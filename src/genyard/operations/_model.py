@@ -73,9 +73,7 @@ def parse_parameters(operation: Operation, given: Mapping[str, Any], *, field: s
     try:
         return operation.parameters.model_validate(dict(given))
     except ValidationError as wrong:
-        problems = [
-            _describe(operation, dict(error), field) for error in wrong.errors(include_url=False)
-        ]
+        problems = [_describe(operation, dict(error), field) for error in wrong.errors(include_url=False)]
         raise GenyardError(
             Code.request_invalid,
             "; ".join(message for _, message in problems),

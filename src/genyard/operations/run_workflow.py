@@ -16,9 +16,7 @@ class RunWorkflowParameters(Parameters):
         dict[str, Any],
         Field(description="A graph in API format (in ComfyUI: Workflow → Export (API))."),
     ]
-    values: Annotated[
-        dict[str, Any], Field(description="Values to put into the graph, by NODE.INPUT.")
-    ] = {}  # noqa: RUF012 (pydantic copies defaults)
+    values: Annotated[dict[str, Any], Field(description="Values to put into the graph, by NODE.INPUT.")] = {}  # noqa: RUF012 (pydantic copies defaults)
     media: Annotated[
         dict[str, str],
         Field(description="Where each named input goes: input name → NODE.INPUT of a loader node."),

@@ -53,9 +53,7 @@ def choose(
     return Choice(endpoint=names[0], binding=binding)
 
 
-def _nobody(
-    step: Step, preferred: str, catalog: Catalog, needs: Mapping[str, Sequence[str]]
-) -> GenyardError:
+def _nobody(step: Step, preferred: str, catalog: Catalog, needs: Mapping[str, Sequence[str]]) -> GenyardError:
     what = step.operation + (f" with {step.model}" if step.model else "")
     others = [
         f"IMAGE_GENERATION_PROVIDER={kind}" + (f" with {' and '.join(names)}" if names else "")

@@ -18,6 +18,7 @@ from genyard.errors import Code, GenyardError
 from genyard.imaging.png_facts import chunks, read_png_facts
 from genyard.jobs.model import AttemptState, JobState
 from genyard.jobs.runner import Pace
+from genyard.media import sniff
 from genyard.testing.comfyui import ComfyUIEmulator, FaultKind
 from support.scripted import png
 
@@ -95,18 +96,24 @@ async def test_silhouette_to_sprite_is_one_submission(make_settings: MakeSetting
 
 async def test_steps_of_the_sampler_reach_watchers(make_settings: MakeSettings) -> None:
     async with (
-        ComfyUIEmulator(step_seconds=0.15) as server,
+        ComfyUIEmulator(step_seconds=0.5) as server,
         product_on(make_settings, server.url) as product,
         working(product),
     ):
         body = {**DRAGON, "previews": True}
         submitted = await product.studio.submit(body)
-        ticks = [
-            event.data async for event in product.studio.watch(submitted.job.id) if event.kind == "progress"
-        ]
+        ticks, unfinished = [], []
+        async for event in product.studio.watch(submitted.job.id):
+            if event.kind == "progress":
+                ticks.append(event.data)
+                if event.data["preview"]:
+                    unfinished.append(await product.studio.preview(submitted.job.id))
+        with pytest.raises(GenyardError):
+            await product.studio.preview(submitted.job.id)
     fractions = [tick["progress"] for tick in ticks if tick["progress"] is not None]
     assert fractions == sorted(fractions)
     assert any("step" in (tick["detail"] or "") for tick in ticks)
+    assert sniff(unfinished[0]) in ("image/jpeg", "image/png")
 
 
 @pytest.mark.parametrize("running", [False, True])

@@ -1,0 +1,94 @@
+"""The command line. It translates to `Studio` and back; importing it costs little more than typer itself.
+
+    run(load)   `load` gives the composition root's functions (see `composition`)
+
+Everything heavy is imported inside the commands.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from genyard.errors import Code, GenyardError
+from genyard.frontends.cli import assets, doctor, jobs, keys, making, service
+from genyard.frontends.cli.composition import Composition, Load, Product
+from genyard.frontends.cli.exits import EXIT_STATUS, INTERRUPTED, complain, describe, print_json
+
+__all__ = ["EXIT_STATUS", "Composition", "Load", "Product", "build_cli", "run"]
+
+
+def build_cli() -> typer.Typer:
+    app = typer.Typer(
+        name="genyard",
+        help="Pictures and videos from words, wherever the work is done.",
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback(help=app.info.help)(_main)
+    for room in (making, jobs, assets, keys, service, doctor):
+        room.add_to(app)
+    return app
+
+
+def run(load: Load, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs one command and ends the process with its status; errors are told in the CLI's own way."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(_guarded(load, given))
+
+
+def _guarded(load: Load, given: list[str]) -> int:
+    try:
+        status: Any = build_cli()(
+            args=given or ["--help"], obj=load, standalone_mode=False, prog_name="genyard"
+        )
+        return status if isinstance(status, int) else 0
+    except GenyardError as error:
+        return _told(error, given)
+    except typer.TyperException as misuse:
+        return _told(_misuse(misuse), given)
+    except (typer.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except Exception as defect:  # noqa: BLE001 (the last place that can say it in words)
+        import traceback
+
+        traceback.print_exc()
+        return _told(GenyardError(Code.internal, f"{type(defect).__name__}: {defect}"), given)
+
+
+def _told(error: GenyardError, given: list[str]) -> int:
+    telemetry = sys.modules.get("genyard.telemetry")
+    trace_id = telemetry.current_trace() if telemetry else None
+    if "--json" in given:
+        print_json(describe(error, trace_id))
+    complain(error, trace_id)
+    return EXIT_STATUS[error.code]
+
+
+def _misuse(misuse: typer.TyperException) -> GenyardError:
+    """An unknown option or a missing argument, in the same form as every other wrong request."""
+    context = getattr(misuse, "ctx", None)
+    command = context.command_path if context is not None else "genyard"
+    message = misuse.format_message().rstrip(".")
+    return GenyardError(Code.request_invalid, f"{message} (see `{command} --help`)")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"genyard {version('genyard')}")
+        raise typer.Exit
+
+
+def _main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Its options; the commands do the rest."""

@@ -58,7 +58,7 @@ def compile_steps(
             "workflow": fused.workflow,
             "uploads": uploads,
             "prefixes": [site.as_json() for site in fused.prefixes],
-            "previews": previews,
+            "previews": previews or any(step.previews for step in steps),
         },
         inputs=tuple(inputs.values()),
         outputs=outputs,

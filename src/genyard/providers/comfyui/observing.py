@@ -46,6 +46,7 @@ class Limits:
     interval      how long one `observe` lasts at most
     missing       how long a run must be in neither list before it is lost
     silence       how long a server may be unreachable before its runs are lost
+    lookups       pauses before looking up a submission whose answer got lost
     """
 
     image: float = 200.0
@@ -55,6 +56,7 @@ class Limits:
     interval: float = 20.0
     missing: float = 2.0
     silence: float = 900.0
+    lookups: tuple[float, ...] = (0.0, 0.3, 1.0, 2.0)
 
 
 def lost(why: str) -> GenyardError:
@@ -125,10 +127,9 @@ class Observer:
                     watch.poll_at = now + 0.05
                     watch.touch(now)
             return
-        watch = self._watches.get(str(data.get("prompt_id")))  # type: ignore[assignment]
-        if watch is not None:
-            watch.contact_at = now
-            watch.hear(event, data, now)
+        if (mine := self._watches.get(str(data.get("prompt_id")))) is not None:
+            mine.contact_at = now
+            mine.hear(event, data, now)
 
     def _on_preview(self, prompt_id: str | None, picture: bytes) -> None:
         if prompt_id is None:

@@ -60,9 +60,6 @@ CAPABILITIES: Final = Capabilities(
     output_retention=None,
 )
 
-#: Pauses between look-ups of a submission whose answer got lost.
-_LOOKUPS: Final = (0.0, 0.3, 1.0, 2.0)
-
 #: A server that answered this many seconds ago needs no probe before a submission.
 _FRESH: Final = 30.0
 
@@ -101,8 +98,9 @@ class ComfyUIProvider:
         self._previews = previews
         self._clock = clock
         self._client_id = uuid.uuid4().hex
+        self._limits = limits or Limits()
         self._observer = Observer(
-            wire=self._wire, client_id=self._client_id, limits=limits or Limits(), clock=clock
+            wire=self._wire, client_id=self._client_id, limits=self._limits, clock=clock
         )
         self._contact_at = float("-inf")
 
@@ -198,7 +196,7 @@ class ComfyUIProvider:
     async def _resolve(self, ref: Ref, failure: Failure) -> None:
         """No usable answer: returns when the submission is found there, else says what is known."""
         asked = False
-        for pause in _LOOKUPS:
+        for pause in self._limits.lookups:
             await asyncio.sleep(pause)
             try:
                 if await self._look_up(ref["prompt_id"]) is not None:

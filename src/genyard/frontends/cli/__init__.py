@@ -9,30 +9,35 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from genyard.errors import Code, GenyardError
-from genyard.frontends.cli import assets, doctor, jobs, keys, making, service
 from genyard.frontends.cli.composition import Composition, Load, Product
 from genyard.frontends.cli.exits import EXIT_STATUS, INTERRUPTED, complain, describe, print_json
+from genyard.frontends.cli.table import COMMANDS
 
 __all__ = ["EXIT_STATUS", "Composition", "Load", "Product", "build_cli", "run"]
 
 
-def build_cli() -> typer.Typer:
+def build_cli(wanted: str | None = None) -> typer.Typer:
+    """The whole command line where `wanted` is one of its commands; else its table of contents."""
     app = typer.Typer(
-        name="genyard",
-        help="Pictures and videos from words, wherever the work is done.",
-        add_completion=False,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
+        name="genyard", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
     )
-    app.callback(help=app.info.help)(_main)
-    for room in (making, jobs, assets, keys, service, doctor):
-        room.add_to(app)
+    app.callback(help="Pictures and videos from words, wherever the work is done.")(_main)
+    if wanted is not None and wanted in COMMANDS:
+        import_module(f"{__name__}.{COMMANDS[wanted][0]}").add_to(app)
+        return app
+    for name, (_, summary) in COMMANDS.items():
+        app.command(name=name, help=summary)(_contents)
     return app
+
+
+def _contents() -> None:
+    """Never called: whoever names a command gets the command itself."""
 
 
 def run(load: Load, arguments: Sequence[str] | None = None) -> NoReturn:
@@ -42,8 +47,9 @@ def run(load: Load, arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _guarded(load: Load, given: list[str]) -> int:
+    wanted = next((word for word in given if not word.startswith("-")), None)
     try:
-        status: Any = build_cli()(
+        status: Any = build_cli(wanted)(
             args=given or ["--help"], obj=load, standalone_mode=False, prog_name="genyard"
         )
         return status if isinstance(status, int) else 0

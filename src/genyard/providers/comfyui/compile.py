@@ -32,9 +32,7 @@ _NOT_VALUES: Final = frozenset({"loras", "controlnets", "aspect_ratio"})
 _FILM_CLASSES: Final = frozenset({"SaveVideo", "SaveWEBM", "VHS_VideoCombine"})
 
 
-def compile_steps(
-    steps: Sequence[BoundStep], facts: Facts | None, *, renamed: Mapping[str, str], previews: bool
-) -> Plan:
+def compile_steps(steps: Sequence[BoundStep], facts: Facts | None, *, renamed: Mapping[str, str]) -> Plan:
     """`renamed`: model file name of a template or binding → the name it has on this endpoint."""
     catalogue = comfy.Catalogue(facts.catalogue) if facts is not None and facts.catalogue else None
     parts = [_part(step, catalogue, renamed) for step in steps]
@@ -58,7 +56,7 @@ def compile_steps(
             "workflow": fused.workflow,
             "uploads": uploads,
             "prefixes": [site.as_json() for site in fused.prefixes],
-            "previews": previews or any(step.previews for step in steps),
+            "previews": any(step.previews for step in steps),
         },
         inputs=tuple(inputs.values()),
         outputs=outputs,

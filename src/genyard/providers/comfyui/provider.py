@@ -71,7 +71,6 @@ class ComfyUIProvider:
     key       bearer key of a proxy in front of it
     limits    time limits and intervals, in seconds
     renamed   model file name of a template or binding → the name that it has on this server
-    previews  ask the server for unfinished pictures
     """
 
     kind: Final = "comfyui"
@@ -84,7 +83,6 @@ class ComfyUIProvider:
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
         renamed: Mapping[str, str] | None = None,
-        previews: bool = False,
         url_setting: str = "COMFYUI_ENDPOINT",
         key_setting: str = "COMFYUI_API_KEY",
         clock: Clock = time.monotonic,
@@ -95,7 +93,6 @@ class ComfyUIProvider:
         self._http = Http(self._place, timeouts or Timeouts())
         self._wire = Wire(self._http)
         self._renamed = renamed or {}
-        self._previews = previews
         self._clock = clock
         self._client_id = uuid.uuid4().hex
         self._limits = limits or Limits()
@@ -109,7 +106,7 @@ class ComfyUIProvider:
         return CAPABILITIES
 
     def compile(self, steps: Sequence[BoundStep], facts: Facts | None) -> Plan:
-        return compile_steps(steps, facts, renamed=self._renamed, previews=self._previews)
+        return compile_steps(steps, facts, renamed=self._renamed)
 
     async def close(self) -> None:
         await self._observer.close()

@@ -1,0 +1,119 @@
+"""Following a job to its end, and what Ctrl-C means meanwhile: cancel it, or leave it running."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from genyard.errors import GenyardError
+from genyard.frontends.cli.composition import Product
+from genyard.frontends.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from genyard.jobs.model import Job
+
+_QUEUE_LOOK_SECONDS: Final = 1.0
+_MOST_AHEAD: Final = 100
+
+
+async def follow(product: Product, job_id: UUID, screen: Screen) -> tuple[Job, bool]:
+    """The job, and whether somebody interrupted. It has not ended where it was left running."""
+    interrupted = False
+    with _interrupts() as stops:
+        watching = asyncio.create_task(_watch(product, job_id, screen))
+        try:
+            while not await _ended_before(watching, stops):
+                interrupted = True
+                if await _wants_cancel(screen, watching, stops):
+                    screen.say("canceling …")
+                    await product.studio.cancel(job_id)
+                elif not watching.done():
+                    break
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+    return await product.studio.get(job_id), interrupted
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[asyncio.Queue[None]]:
+    """One entry per SIGINT or SIGTERM."""
+    loop = asyncio.get_running_loop()
+    stops: asyncio.Queue[None] = asyncio.Queue()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, stops.put_nowait, None)
+    try:
+        yield stops
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+async def _ended_before(watching: asyncio.Task[None], stops: asyncio.Queue[None]) -> bool:
+    """False at an interrupt."""
+    stop = asyncio.create_task(stops.get())
+    await asyncio.wait({watching, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if watching.done():
+        watching.result()
+    return watching.done()
+
+
+async def _wants_cancel(screen: Screen, watching: asyncio.Task[None], stops: asyncio.Queue[None]) -> bool:
+    """Asks, where there is somebody to ask. A second Ctrl-C, or no answer before the end, leaves the job."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    screen.pause()
+    screen.say("\nCancel the job or leave it running? [c/l] ", "bold", end="")
+    answer = asyncio.create_task(_line())
+    stop = asyncio.create_task(stops.get())
+    try:
+        await asyncio.wait({answer, stop, watching}, return_when=asyncio.FIRST_COMPLETED)
+        canceled = answer.done() and answer.result().strip().lower().startswith("c")
+    finally:
+        for task in (answer, stop):
+            task.cancel()
+        await asyncio.gather(answer, stop, return_exceptions=True)
+    if not stop.done() or stop.cancelled():
+        screen.resume()
+    return canceled
+
+
+async def _line() -> str:
+    """A line from the terminal without a thread, which could not be stopped."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(sys.stdin.fileno(), ready.set)
+    try:
+        await ready.wait()
+        return sys.stdin.readline()
+    finally:
+        loop.remove_reader(sys.stdin.fileno())
+
+
+async def _watch(product: Product, job_id: UUID, screen: Screen) -> None:
+    queue = asyncio.create_task(_watch_queue(product, job_id, screen))
+    try:
+        async for event in product.studio.watch(job_id):
+            if event.kind != "queued":
+                queue.cancel()
+            screen.see(event)
+            if event.data.get("preview"):
+                with contextlib.suppress(GenyardError):  # the next one may have replaced it already
+                    screen.show(await product.studio.preview(job_id))
+    finally:
+        queue.cancel()
+        await asyncio.gather(queue, return_exceptions=True)
+
+
+async def _watch_queue(product: Product, job_id: UUID, screen: Screen) -> None:
+    while True:
+        await asyncio.sleep(_QUEUE_LOOK_SECONDS)
+        ahead = await product.studio.jobs(state="queued", before=job_id, limit=_MOST_AHEAD)
+        screen.wait_behind(len(ahead))

@@ -1,0 +1,82 @@
+"""The factory: parts in, the HTTP application out. Wiring a product, and reading settings, is `genyard.app`'s."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI
+from starlette.routing import Route
+
+from genyard.frontends.http import assets, errors, events, files, jobs, page, places
+from genyard.frontends.http.access import Access
+from genyard.frontends.http.bodies import JobBody
+from genyard.frontends.http.caller import Parts
+from genyard.frontends.http.envelope import Envelope
+from genyard.frontends.http.health import HealthBoard
+from genyard.frontends.http.links import Links
+from genyard.media import MediaLimits
+from genyard.owners import Owners
+from genyard.settings import ServerSettings
+from genyard.studio import Studio
+from genyard.studio.planning import GENYARD_VERSION
+
+_ROUTERS: Final = tuple(room.router for room in (jobs, events, assets, files, places, page))
+
+_JSON_BYTES: Final = 4 * 1024 * 1024
+#: What a multipart body, or JSON around base64, has beside the file itself.
+_FRAMING_BYTES: Final = 256 * 1024
+
+_DESCRIPTION: Final = """
+One API in front of interchangeable places for image and video generation.
+
+Send an API key as `Authorization: Bearer gy_…` or `X-API-Key: gy_…`. While no key exists, requests from the
+machine itself need none. Every answer carries `X-Trace-Id` (yours, if you send a W3C `traceparent`); every error
+is `{"error": {"code", "message", "remedy", "field"?, …}}` with a code that stays the same.
+"""
+
+
+def create_http_app(
+    *,
+    studio: Studio,
+    owners: Owners,
+    server: ServerSettings,
+    limits: MediaLimits | None = None,
+    clock: Callable[[], float] = time.time,
+) -> FastAPI:
+    """The whole HTTP front end. `limits` bounds uploads; `clock` tells when links expire."""
+    app = FastAPI(
+        title="genyard",
+        version=GENYARD_VERSION,
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.parts = Parts(
+        studio=studio,
+        access=Access(owners=owners, public_host=urlsplit(server.public_url).netloc),
+        links=Links(
+            signer=studio.signer, seconds=server.link_seconds, public_url=server.public_url, clock=clock
+        ),
+        board=HealthBoard(studio),
+        stopping=asyncio.Event(),
+    )
+    app.add_middleware(Envelope, body_limit=_body_limit((limits or MediaLimits()).max_bytes))
+    routes = [route for router in _ROUTERS for route in router.routes if isinstance(route, Route)]
+    errors.install(app, routes=routes, body_fields=list(JobBody.model_fields))
+    for router in _ROUTERS:
+        app.include_router(router)
+    return app
+
+
+def _body_limit(max_upload_bytes: int) -> Callable[[str, str], int]:
+    """Base64 is a third longer than what it says."""
+
+    def limit(_method: str, path: str) -> int:
+        return max_upload_bytes * 4 // 3 + _FRAMING_BYTES if path == "/v1/assets" else _JSON_BYTES
+
+    return limit

@@ -1,0 +1,154 @@
+"""How a failure is told over HTTP: one status per code, one JSON shape for all.
+
+    {"error": {"code", "message", "remedy", "field"?, "alias"?, "context"?, "trace_id"}}
+
+What a code means, and who must act, is `genyard.errors`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from genyard.errors import Code, GenyardError
+from genyard.telemetry import current_trace, get_logger
+
+_log = get_logger(__name__)
+
+#: A request that is understood but wrong is 422 throughout; 5xx says that the caller did nothing wrong.
+STATUS: Final[Mapping[Code, int]] = {
+    Code.request_invalid: 422,
+    Code.request_unsupported: 422,
+    Code.request_conflict: 409,
+    Code.media_invalid: 422,
+    Code.workflow_invalid: 422,
+    Code.no_face: 422,
+    Code.not_found: 404,
+    Code.unauthorized: 401,
+    Code.forbidden: 403,
+    Code.limit_exceeded: 429,
+    Code.content_rejected: 422,
+    Code.canceled: 409,
+    Code.expired: 409,
+    Code.provider_unreachable: 503,
+    Code.provider_timeout: 504,
+    Code.provider_busy: 503,
+    Code.provider_rejected: 502,
+    Code.provider_failed: 502,
+    Code.provider_out_of_memory: 502,
+    Code.provider_missing: 502,
+    Code.provider_lost: 502,
+    Code.provider_lost_output: 502,
+    Code.provider_protocol: 502,
+    Code.storage_failed: 503,
+    Code.settings_invalid: 503,
+    Code.internal: 500,
+}
+
+#: Seconds after which the same request may well succeed, where the error itself does not say.
+_RETRY_AFTER: Final[Mapping[int, int]] = {429: 10, 503: 5}
+
+
+class HttpError(GenyardError):
+    """A refusal that only exists in HTTP and has a status of its own (405, 413, 416)."""
+
+    def __init__(
+        self,
+        status: int,
+        code: Code,
+        message: str,
+        *,
+        field: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        response_headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(code, message, field=field, context=context)
+        self.status = status
+        self.response_headers: Mapping[str, str] = response_headers or {}
+
+
+def install(app: FastAPI, *, routes: Sequence[Route], body_fields: Sequence[str]) -> None:
+    """Every error of the app leaves it in the one shape. `body_fields` are names to suggest for unknown ones."""
+
+    async def on_genyard(_request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, GenyardError)
+        return answer(error)
+
+    async def on_validation(_request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return answer(from_validation(error.errors(), body_fields))
+
+    async def on_http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        methods = {
+            method
+            for route in routes
+            if route.path_regex.match(request.url.path)
+            for method in route.methods or ()
+        }
+        return answer(_from_http(error, sorted(methods)))
+
+    app.add_exception_handler(GenyardError, on_genyard)
+    app.add_exception_handler(RequestValidationError, on_validation)
+    app.add_exception_handler(HTTPException, on_http)
+
+
+def answer(error: GenyardError) -> JSONResponse:
+    """The response for an error."""
+    status = error.status if isinstance(error, HttpError) else STATUS[error.code]
+    headers = dict(error.response_headers) if isinstance(error, HttpError) else {}
+    if status in _RETRY_AFTER:
+        headers["Retry-After"] = str(error.context.get("retry_after", _RETRY_AFTER[status]))
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="genyard"'
+    if status >= 500:
+        _log.warning("a request failed", code=error.code.value, error=error.message)
+    body = {"error": {**error.as_json(), "trace_id": current_trace() or ""}}
+    return JSONResponse(body, status, headers=headers)
+
+
+def from_validation(problems: Sequence[Mapping[str, Any]], body_fields: Sequence[str]) -> GenyardError:
+    """FastAPI's and pydantic's findings in our words: the first names the field, all are listed."""
+    told = [_describe(problem, body_fields) for problem in problems]
+    return GenyardError(
+        Code.request_invalid,
+        "; ".join(dict.fromkeys(message for _, message in told)),
+        field=told[0][0] or None,
+        context={"problems": [{"field": field, "message": message} for field, message in told]},
+    )
+
+
+def _describe(problem: Mapping[str, Any], body_fields: Sequence[str]) -> tuple[str, str]:
+    where, *path = [str(part) for part in problem["loc"]] or ["body"]
+    kind = problem["type"]
+    if kind == "json_invalid":
+        return "", f"the body is not valid JSON: {problem['ctx']['error']} at character {path[0]}"
+    name = path[-1] if path else where
+    field = ".".join(path)
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(name, body_fields, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(body_fields)}"
+        return field, f"there is no field {name!r} here; {hint}"
+    if kind == "missing":
+        return field, f"{name} is required" if path else "a JSON body is required"
+    if not path and kind == "model_attributes_type":
+        return "", "the body must be a JSON object, sent as application/json"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return field, f"{name}: {message[0].lower()}{message[1:]}"
+
+
+def _from_http(error: HTTPException, methods: Sequence[str]) -> GenyardError:
+    if error.status_code == 404:
+        return GenyardError(Code.not_found, "there is no such page; the API is described at /openapi.json")
+    if error.status_code == 405:
+        allowed = ", ".join(methods)
+        message = f"this method is not allowed here, only {allowed}"
+        return HttpError(405, Code.request_invalid, message, response_headers={"Allow": allowed})
+    return GenyardError(Code.request_invalid, f"the request cannot be read: {error.detail}")

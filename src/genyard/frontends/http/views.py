@@ -1,0 +1,277 @@
+"""What callers get back, as schemas, and how jobs and assets become them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from genyard.errors import Code, Remedy
+from genyard.frontends.http.links import Links
+from genyard.jobs.model import Asset, AttemptState, Job, JobState
+
+Facts = Annotated[
+    dict[str, Any], Field(description="What is known of the file: model, seed, endpoint, ai, …")
+]
+
+
+class Failure(BaseModel):
+    """One failure, told once. `remedy` says who must act."""
+
+    code: Code
+    message: str
+    remedy: Remedy
+    field: str | None = None
+    alias: str | None = None
+    context: dict[str, Any] | None = None
+
+
+class TracedFailure(Failure):
+    trace_id: str
+
+
+class ErrorView(BaseModel):
+    error: TracedFailure
+
+
+class AssetView(BaseModel):
+    """A stored file. `url` needs no key and works until `url_expires_at`."""
+
+    id: UUID
+    url: str
+    url_expires_at: datetime
+    role: str
+    media_type: str
+    bytes: int
+    sha256: str
+    width: int | None
+    height: int | None
+    seconds: float | None
+    name: str
+    tags: list[str]
+    facts: Facts
+    job_id: UUID | None
+    step: str | None
+    position: int | None
+    created_at: datetime
+
+
+class StepView(BaseModel):
+    name: str
+    operation: str
+    parameters: dict[str, Any]
+    inputs: dict[str, list[str]]
+    model: str | None
+    keep: bool
+
+
+class AttemptView(BaseModel):
+    """One try at one place."""
+
+    stage: int
+    number: int
+    endpoint: str
+    state: AttemptState
+    word: Annotated[str | None, Field(description="The place's own word for its last state.")]
+    seconds: Annotated[float | None, Field(description="Of execution, as the place reported it.")]
+    error: Failure | None
+    created_at: datetime
+    submitted_at: datetime | None
+    finished_at: datetime | None
+
+
+class JobView(BaseModel):
+    """What was asked, where it stands, what came of it. Attempts are told for a single job only."""
+
+    id: UUID
+    state: JobState
+    operation: str
+    steps: list[StepView]
+    tags: list[str]
+    trace_id: str
+    priority: int
+    rerun_of: UUID | None
+    detail: str | None
+    progress: float | None
+    has_preview: bool
+    error: Failure | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime | None
+    outputs: list[AssetView]
+    attempts: list[AttemptView]
+
+
+class JobListView(BaseModel):
+    """`next`: the `before` of the next page; null on the last one."""
+
+    jobs: list[JobView]
+    next: UUID | None
+
+
+class AssetListView(BaseModel):
+    """`next`: the `before` of the next page; null on the last one."""
+
+    assets: list[AssetView]
+    next: UUID | None
+
+
+class UploadedView(BaseModel):
+    assets: list[AssetView]
+
+
+class LicenceView(BaseModel):
+    """`commercial`: null where nobody has confirmed it yet."""
+
+    name: str
+    commercial: bool | None
+    note: str
+
+
+class PriceView(BaseModel):
+    usd: float
+    per: Literal["output", "second", "request"]
+
+
+class PlannedStepView(BaseModel):
+    """One step as it would be submitted: the defaults of the model are filled in."""
+
+    name: str
+    operation: str
+    model: str
+    title: str
+    ai: bool
+    licence: LicenceView
+    price: Annotated[PriceView | None, Field(description="Null: not known.")]
+    parameters: dict[str, Any]
+
+
+class PlannedStageView(BaseModel):
+    """Steps that are submitted together to one endpoint."""
+
+    endpoint: str
+    provider: str
+    steps: list[PlannedStepView]
+
+
+class EstimateView(BaseModel):
+    stages: list[PlannedStageView]
+    usd: Annotated[float | None, Field(description="What the whole job costs; null: not known beforehand.")]
+
+
+class InputRoleView(BaseModel):
+    role: str
+    kind: str
+    required: bool
+    max_count: int
+    summary: str
+
+
+class ServingView(BaseModel):
+    """Who can do an operation. `routed`: the kind of place that requests go to now."""
+
+    endpoint: str
+    kind: str
+    model: str
+    title: str
+    default: bool
+    routed: bool
+    can: bool
+    problems: list[str]
+    defaults: dict[str, Any]
+    licence: LicenceView
+
+
+class OperationView(BaseModel):
+    name: str
+    summary: str
+    parameters: Annotated[dict[str, Any], Field(description="A JSON Schema, with defaults.")]
+    inputs: list[InputRoleView]
+    output: str | None
+    served_by: list[ServingView]
+
+
+class OperationListView(BaseModel):
+    operations: list[OperationView]
+
+
+class EndpointHealthView(BaseModel):
+    """`reachable`: null while nobody has looked yet."""
+
+    name: str
+    kind: str
+    reachable: bool | None
+    version: str | None
+    queue_depth: int | None
+    error: Code | None
+
+
+class RouteView(BaseModel):
+    """Where requests for an operation go now."""
+
+    operation: str
+    endpoint: str
+    model: str
+
+
+class HealthView(BaseModel):
+    """`failing`: the database does not answer. `degraded`: something else is not as it should be."""
+
+    status: Literal["ok", "degraded", "failing"]
+    provider: str
+    version: str
+    database: bool
+    worker: Annotated[bool, Field(description="Whether a worker is running anywhere; without one jobs wait.")]
+    endpoints: list[EndpointHealthView]
+    routes: list[RouteView]
+
+
+def asset_view(asset: Asset, links: Links) -> AssetView:
+    url, expires = links.of(asset)
+    return AssetView.model_validate({**asset.as_json(), "url": url, "url_expires_at": expires})
+
+
+def job_view(job: Job, links: Links) -> JobView:
+    told = job.as_json()
+    told["outputs"] = [asset_view(asset, links) for asset in job.outputs]
+    return JobView.model_validate({**told, "has_preview": job.preview_key is not None})
+
+
+def page_of(jobs: Sequence[Job], limit: int, links: Links) -> JobListView:
+    """One more than `limit` was read: whether there is a next page is known without counting."""
+    shown = jobs[:limit]
+    return JobListView(
+        jobs=[job_view(job, links) for job in shown], next=shown[-1].id if len(jobs) > limit else None
+    )
+
+
+def answers(*statuses: int, **described: Mapping[str, Any]) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route: every error has the one shape. 401, 403, 422, 500 and 503 can always happen."""
+    return {
+        status: {
+            "model": ErrorView,
+            "description": _DESCRIPTIONS[status],
+            **described.get(f"on_{status}", {}),
+        }
+        for status in sorted({401, 403, 422, 500, 503, *statuses})
+    }
+
+
+_DESCRIPTIONS: Mapping[int, str] = {
+    401: "No API key, or one that is not known.",
+    403: "Not allowed: no key exists and the request is not from this machine, or it is another site's page.",
+    404: "There is no such thing of yours.",
+    409: "In conflict with what is there.",
+    413: "The body is too large.",
+    416: "The range lies outside of the file.",
+    422: "Something in the request is wrong: `error.field` names it.",
+    429: "A limit is reached.",
+    500: "A defect of genyard.",
+    502: "The place that should do the work failed.",
+    503: "Something that genyard needs is not there now.",
+    504: "The place that should do the work did not answer in time.",
+}

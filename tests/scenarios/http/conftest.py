@@ -1,0 +1,88 @@
+"""Real servers for this folder: uvicorn on loopback, PostgreSQL, a worker in this process."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import aiohttp
+import psycopg
+import pytest
+
+from conftest import MakeSettings
+from genyard.app import Product, build, working
+from genyard.settings import Settings, load_settings
+from scenarios.http.client import MAX_UPLOAD, Client, KeyMaker, climbing, serving
+from support.scripted import ScriptedProvider
+
+_LIMITS = f"[limits]\nmax_bytes = {MAX_UPLOAD}\nmax_pixels = 4_000_000\n"
+
+
+@pytest.fixture(scope="session")
+async def http_settings(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Settings]:
+    """A database for all of this folder, and small limits, so that too large is quickly reached."""
+    name = f"http{uuid4().hex}"
+    folder: Path = tmp_path_factory.mktemp("http")
+    (folder / "genyard.toml").write_text(_LIMITS)
+    url = postgres.replace("/postgres?", f"/{name}?")
+    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as admin:
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE postgres")
+    yield load_settings({"GENYARD_DATA": str(folder), "DATABASE_URL": url}, folder)
+    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as admin:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+async def product(http_settings: Settings) -> AsyncIterator[Product]:
+    async with build(http_settings) as built, working(built):
+        yield built
+
+
+@pytest.fixture(scope="session")
+async def server(product: Product) -> AsyncIterator[str]:
+    async with serving(product) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+async def client(server: str) -> AsyncIterator[Client]:
+    """Somebody at this machine, without a key, on the built-in renderer."""
+    async with aiohttp.ClientSession() as session:
+        yield Client(base=server, session=session)
+
+
+@pytest.fixture
+async def with_key(product: Product, client: Client) -> AsyncIterator[KeyMaker]:
+    """Clients with keys. While one of them exists nobody gets in without; they are revoked at the end."""
+    made: list[str] = []
+
+    async def make(owner: str) -> Client:
+        listed, key = await product.owners.create_key(owner)
+        made.append(listed.prefix)
+        return Client(base=client.base, session=client.session, headers={"Authorization": f"Bearer {key}"})
+
+    yield make
+    for prefix in made:
+        await product.owners.revoke_key(prefix)
+
+
+@pytest.fixture
+def place() -> ScriptedProvider:
+    """A place whose runs go on until they are told otherwise."""
+    return ScriptedProvider(says=[climbing()])
+
+
+@pytest.fixture
+async def scripted(make_settings: MakeSettings, place: ScriptedProvider) -> AsyncIterator[Product]:
+    """A product of its own, on `place`."""
+    async with build(make_settings(), providers={"preview": lambda *_: place}) as built, working(built):
+        yield built
+
+
+@pytest.fixture
+async def scripted_client(scripted: Product) -> AsyncIterator[Client]:
+    async with serving(scripted) as address, aiohttp.ClientSession() as session:
+        yield Client(base=address, session=session)

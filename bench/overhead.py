@@ -39,7 +39,10 @@ _numbers = itertools.count(random.randrange(1 << 20))
 def graph() -> dict[str, Any]:
     color = next(_numbers) % 0xFFFFFF
     return {
-        "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": color}},
+        "1": {
+            "class_type": "EmptyImage",
+            "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": color},
+        },
         "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
         "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "bench"}},
     }
@@ -264,7 +267,9 @@ async def genyard_rows(url: str, bare: Bare, options: argparse.Namespace) -> lis
 def show(rows: list[Row]) -> None:
     best = rows[0]
     bare_lag = statistics.median(shot.lag for shot in best.shots if shot.lag is not None)
-    print(f"\n{'way':<18} {'ok':>9} {'ms':>8} {'lag':>8} {'p95':>8} {'over bare':>10} {'jobs/s':>8} {'of bare':>8}")
+    print(
+        f"\n{'way':<18} {'ok':>9} {'ms':>8} {'lag':>8} {'p95':>8} {'over bare':>10} {'jobs/s':>8} {'of bare':>8}"
+    )
     for row in rows:
         lags = sorted(shot.lag for shot in row.shots if shot.lag is not None)
         lag, p95 = statistics.median(lags), lags[int(len(lags) * 0.95)]
@@ -288,14 +293,18 @@ async def main(options: argparse.Namespace) -> None:
                 sizes = {"jobs": options.jobs, "burst": options.burst, "in_flight": options.in_flight}
                 rows = [await measure("bare WebSocket", bare.shoot, **sizes)]
                 rows.append(
-                    await measure("polling 3 s", lambda: bare.shoot_by_polling(3.0), jobs=3, burst=0, in_flight=1)
+                    await measure(
+                        "polling 3 s", lambda: bare.shoot_by_polling(3.0), jobs=3, burst=0, in_flight=1
+                    )
                 )
                 rows += await genyard_rows(url, bare, options)
     show(rows)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--url", help="a real ComfyUI; without it the emulator is started")
     parser.add_argument("--jobs", type=int, default=150)
     parser.add_argument("--burst", type=int, default=200)

@@ -1,6 +1,6 @@
 """Writes the generated pages of docs/reference; `tests/test_docs.py` fails while they are out of date.
 
-    python docs/generate.py
+python docs/generate.py
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def operations() -> str:
     """Parameters with ranges and defaults, inputs, and who serves each operation."""
     from genyard.operations import OPERATIONS
 
-    parts = ["# Operations\n\nThe same as `GET /v1/operations`, for people. *model* means: the model's own default.\n"]
+    parts = [
+        "# Operations\n\nThe same as `GET /v1/operations`, for people. *model* means: the model's own default.\n"
+    ]
     for operation in OPERATIONS.values():
         schema = operation.json_schema()
         parts.append(f"\n## {operation.name}\n\n{operation.summary}\n")

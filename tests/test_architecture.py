@@ -39,6 +39,9 @@ def modules() -> list[tuple[str, Path]]:
     ]
 
 
+MODULES = {f"genyard.{module.removesuffix('.__init__')}" for module, _ in modules()}
+
+
 def room_of(module: str) -> str:
     return module.split(".")[0]
 
@@ -47,8 +50,10 @@ def imports_of(path: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+            found = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= found
+            if not found <= MODULES:  # `from package import module` needs nothing of the package itself
+                names.add(node.module)
         elif isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
     return names

@@ -29,7 +29,6 @@ from genyard.studio import Studio as OpenStudio
 from genyard.studio.places import Place, Places
 from genyard.telemetry import configure_logging
 
-
 MakeProvider = Callable[[EndpointSettings, Settings], Provider]
 
 

@@ -46,6 +46,7 @@ class Code(StrEnum):
     provider_busy = "provider.busy"  # rate limit, no capacity
     provider_rejected = "provider.rejected"  # our credentials or our request were refused
     provider_failed = "provider.failed"  # the run failed there
+    provider_interrupted = "provider.interrupted"  # somebody else stopped the run there
     provider_out_of_memory = "provider.out_of_memory"
     provider_missing = "provider.missing"  # a node or a model file is not installed there
     provider_lost = "provider.lost"  # the outcome of a submission cannot be learnt
@@ -75,6 +76,7 @@ REMEDIES: Final[Mapping[Code, Remedy]] = {
     Code.provider_busy: Remedy.retry_here,
     Code.provider_rejected: Remedy.operator,
     Code.provider_failed: Remedy.try_elsewhere,
+    Code.provider_interrupted: Remedy.retry_here,
     Code.provider_out_of_memory: Remedy.retry_here,
     Code.provider_missing: Remedy.operator,
     Code.provider_lost: Remedy.try_elsewhere,

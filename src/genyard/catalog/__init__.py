@@ -80,6 +80,38 @@ class Binding(_Data):
     def key(self) -> str:
         return f"{self.kind}/{self.operation}.{self.model}"
 
+    def require(self, parameters: Mapping[str, Any]) -> None:
+        """`request.unsupported` naming the parameter that this binding refuses, or that is beyond its limits."""
+        for name, reason in self.refuses.items():
+            if parameters.get(name):
+                raise self._unsupported(name, f"{self.model} does not take it: {reason}")
+        for name in ("width", "height"):
+            if (side := parameters.get(name)) is not None:
+                self._require_side(name, side)
+        for name, most in (("count", self.limits.max_count), ("steps", self.limits.max_steps)):
+            if (parameters.get(name) or 0) > most:
+                raise self._unsupported(name, f"{parameters[name]} is more than {most}")
+
+    def _require_side(self, name: str, side: int) -> None:
+        limits = self.limits
+        low = -(-limits.min_side // limits.multiple) * limits.multiple
+        high = limits.max_side // limits.multiple * limits.multiple
+        nearest = min(max(round(side / limits.multiple) * limits.multiple, low), high)
+        if not limits.min_side <= side <= limits.max_side:
+            raise self._unsupported(
+                name, f"{side} is outside {limits.min_side} to {limits.max_side} pixels; take {nearest}"
+            )
+        if side != nearest:
+            raise self._unsupported(name, f"{side} is not a multiple of {limits.multiple}; take {nearest}")
+
+    def _unsupported(self, parameter: str, why: str) -> GenyardError:
+        return GenyardError(
+            Code.request_unsupported,
+            f"{parameter}: {why} ({self.key})",
+            field=f"parameters.{parameter}",
+            context={"binding": self.key},
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Catalog:

@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from genyard.errors import Code, GenyardError
-from genyard.imaging.decode import inspect_image
-from genyard.imaging.png_facts import measure_png, write_png_facts
-from genyard.imaging.video import probe_video, write_mp4_facts
 from genyard.jobs.assets import NewOutput
 from genyard.media import MEDIA_TYPES, SNIFF_BYTES, MediaKind, MediaLimits, kind_of, sniff, suffix_of
 from genyard.providers import Plan, Provider, RemoteOutput
@@ -99,14 +96,20 @@ def _check(output: RemoteOutput, data: bytes, facts: Mapping[str, Any], limits: 
 
 def _stamp(data: bytes, media_type: str, facts: Mapping[str, Any], limits: MediaLimits) -> _Checked:
     if media_type == "image/png":
+        from genyard.imaging.png_facts import measure_png, write_png_facts
+
         png = measure_png(data, decode=len(data) < _INLINE_BYTES)
         return _Checked(
             data=write_png_facts(data, facts), media_type=media_type, width=png.width, height=png.height
         )
     if kind_of(media_type) is MediaKind.image:
+        from genyard.imaging.decode import inspect_image
+
         image = inspect_image(data, limits)
         return _Checked(data=data, media_type=media_type, width=image.width, height=image.height)
     if kind_of(media_type) is MediaKind.video:
+        from genyard.imaging.video import probe_video, write_mp4_facts
+
         video = probe_video(data, limits)
         stamped = write_mp4_facts(data, facts) if media_type == "video/mp4" else data
         return _Checked(

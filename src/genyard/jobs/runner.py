@@ -362,7 +362,7 @@ class _Drive:
     def _as_wanted(self, snapshot: Snapshot) -> Snapshot:
         """A run that somebody else interrupted has failed; one that we canceled has not."""
         if snapshot.state is State.canceled and not self._cancel_wanted:
-            error = GenyardError(Code.provider_busy, "somebody else interrupted the run at the place")
+            error = GenyardError(Code.provider_interrupted, "somebody else interrupted the run at the place")
             return replace(snapshot, state=State.failed, error=error)
         if snapshot.state is State.failed and self._cancel_sent:
             return replace(snapshot, state=State.canceled)

@@ -205,14 +205,11 @@ def bind(
     `request.unsupported` names a parameter that the binding refuses or whose value is beyond its limits.
     """
     parameters = dict(step.parameters)
-    for name, reason in binding.refuses.items():
-        if parameters.get(name):
-            raise _unsupported(step, name, f"{binding.model} does not take it: {reason}", binding)
-    _fill_size(parameters, binding)
+    _fill_size(parameters)
     for name, value in binding.defaults.items():
         if name in parameters and parameters[name] is None:
             parameters[name] = value
-    _require_limits(step, parameters, binding)
+    binding.require(parameters)
     inputs = {
         role: tuple(media[one.asset_id] if isinstance(one, AssetInput) else one for one in given)
         for role, given in step.inputs.items()
@@ -229,42 +226,13 @@ def bind(
     )
 
 
-def _fill_size(parameters: dict[str, Any], binding: Binding) -> None:
+def _fill_size(parameters: dict[str, Any]) -> None:
     ratio = parameters.pop("aspect_ratio", None)
     if ratio is not None:
         parameters["width"], parameters["height"] = ASPECT_SIZES[ratio]
     elif "width" in parameters and (parameters["width"] is None) != (parameters["height"] is None):
         side = parameters["width"] or parameters["height"]
         parameters["width"] = parameters["height"] = side
-
-
-def _require_limits(step: Step, parameters: Mapping[str, Any], binding: Binding) -> None:
-    limits = binding.limits
-    for name in ("width", "height"):
-        side = parameters.get(name)
-        if side is None:
-            continue
-        if not limits.min_side <= side <= limits.max_side:
-            raise _unsupported(
-                step, name, f"{side} is outside {limits.min_side} to {limits.max_side} pixels", binding
-            )
-        if side % limits.multiple:
-            nearest = max(limits.multiple, round(side / limits.multiple) * limits.multiple)
-            raise _unsupported(
-                step, name, f"{side} is not a multiple of {limits.multiple}; take {nearest}", binding
-            )
-    for name, most in (("count", limits.max_count), ("steps", limits.max_steps)):
-        if (parameters.get(name) or 0) > most:
-            raise _unsupported(step, name, f"{parameters[name]} is more than {most}", binding)
-
-
-def _unsupported(step: Step, parameter: str, why: str, binding: Binding) -> GenyardError:
-    return GenyardError(
-        Code.request_unsupported,
-        f"{parameter}: {why} ({binding.key})",
-        field=f"parameters.{parameter}",
-        context={"step": step.name, "binding": binding.key},
-    )
 
 
 def group(chosen: Sequence[tuple[str, BoundStep]], fuses: Callable[[str], bool]) -> tuple[StageDraft, ...]:

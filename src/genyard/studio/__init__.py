@@ -19,8 +19,6 @@ from uuid import UUID
 
 from genyard.catalog import Catalog
 from genyard.errors import Code, GenyardError
-from genyard.imaging.decode import normalise_input
-from genyard.imaging.video import probe_video
 from genyard.jobs.assets import Assets, NewOutput
 from genyard.jobs.live import Live, next_notice
 from genyard.jobs.model import Asset, Event, Job, JobState, new_id
@@ -488,6 +486,9 @@ class _Inspected:
 
 
 def _inspect(data: bytes, limits: MediaLimits) -> _Inspected:
+    from genyard.imaging.decode import normalise_input
+    from genyard.imaging.video import probe_video
+
     media_type = sniff(data[:SNIFF_BYTES])
     kind = kind_of(media_type) if media_type else MediaKind.image
     if kind is MediaKind.video:

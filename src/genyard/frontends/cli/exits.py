@@ -30,6 +30,7 @@ EXIT_STATUS: Final[Mapping[Code, int]] = {
     Code.provider_timeout: 5,
     Code.provider_busy: 5,
     Code.provider_failed: 6,
+    Code.provider_interrupted: 6,
     Code.provider_out_of_memory: 6,
     Code.provider_lost: 6,
     Code.provider_lost_output: 6,

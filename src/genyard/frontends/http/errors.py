@@ -42,6 +42,7 @@ STATUS: Final[Mapping[Code, int]] = {
     Code.provider_busy: 503,
     Code.provider_rejected: 502,
     Code.provider_failed: 502,
+    Code.provider_interrupted: 502,
     Code.provider_out_of_memory: 502,
     Code.provider_missing: 502,
     Code.provider_lost: 502,

@@ -1,7 +1,7 @@
 """Bound steps become one ComfyUI workflow: pure, by `genyard.comfy`.
 
-Refuses by name what the binding or the template cannot honour. Knows no server: what is known of the endpoint
-comes in as its node catalogue.
+Refuses by name what the template cannot honour; what the binding cannot was refused when it was bound. Knows no
+server: what is known of the endpoint comes in as its node catalogue.
 """
 
 from __future__ import annotations
@@ -76,11 +76,8 @@ def _makes_video(workflow: comfy.Workflow) -> bool:
 def _part(step: BoundStep, catalogue: comfy.Catalogue | None, renamed: Mapping[str, str]) -> comfy.Part:
     sources = _named_sources(step)
     wires = {name: source.step for name, source in sources.items() if isinstance(source, StepOutput)}
-    if step.operation == "run_workflow":
-        graph = _own(step, catalogue)
-    else:
-        require_binding(step)
-        graph = _from_template(step, catalogue, renamed)
+    own = step.operation == "run_workflow"
+    graph = _own(step, catalogue) if own else _from_template(step, catalogue, renamed)
     if unknown := set(sources) - set(graph.inputs):
         name = sorted(unknown)[0]
         raise GenyardError(
@@ -154,47 +151,3 @@ def endpoint_files(
             if name not in files and file.default in renamed:
                 files[name] = file.default
     return {name: renamed.get(file, file) for name, file in files.items()}
-
-
-def require_binding(step: BoundStep) -> None:
-    """`request.unsupported` for what the binding's data say it cannot do."""
-    binding, given = step.binding, step.parameters
-    for name, why in binding.refuses.items():
-        if given.get(name) not in (None, "", (), [], {}):
-            raise _unsupported(name, why, binding)
-    limits = binding.limits
-    for side in ("width", "height"):
-        if isinstance(value := given.get(side), int):
-            _require_side(side, value, binding)
-    for name, most in (("count", limits.max_count), ("steps", limits.max_steps)):
-        if isinstance(value := given.get(name), int) and value > most:
-            raise _unsupported(name, f"{name} may be at most {most}, {value} was asked for", binding)
-    if len(given.get("controlnets") or ()) != len(step.inputs.get("control", ())):
-        raise GenyardError(
-            Code.request_invalid,
-            "each entry of controlnets needs one image in the role 'control', in the same order",
-            field="parameters.controlnets",
-        )
-
-
-def _require_side(side: str, value: int, binding: Binding) -> None:
-    limits = binding.limits
-    low = -(-limits.min_side // limits.multiple) * limits.multiple
-    high = limits.max_side // limits.multiple * limits.multiple
-    nearest = min(max(round(value / limits.multiple) * limits.multiple, low), high)
-    if nearest == value:
-        return
-    if not limits.min_side <= value <= limits.max_side:
-        why = f"{side} must be from {limits.min_side} to {limits.max_side}"
-    else:
-        why = f"{side} must be a multiple of {limits.multiple}"
-    raise _unsupported(side, f"{why}; {value} was asked for, the nearest is {nearest}", binding)
-
-
-def _unsupported(name: str, why: str, binding: Binding) -> GenyardError:
-    return GenyardError(
-        Code.request_unsupported,
-        f"{binding.title} cannot honour {name}: {why}",
-        field=f"parameters.{name}",
-        context={"binding": binding.key},
-    )

@@ -98,11 +98,7 @@ def snapshot_of(
 
 
 def _interrupted_by_others() -> GenyardError:
-    return GenyardError(
-        Code.provider_failed,
-        "somebody else interrupted the run on the server; trying again may succeed",
-        context={"interrupted": True, "retryable": True},
-    )
+    return GenyardError(Code.provider_interrupted, "somebody else interrupted the run on the server")
 
 
 def _no_output(missing: Sequence[str], entry: Mapping[str, Json]) -> GenyardError:

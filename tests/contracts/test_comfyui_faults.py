@@ -522,7 +522,7 @@ class TestCompiling:
         provider = ComfyUIProvider(url="http://127.0.0.1:1")
         with pytest.raises(GenyardError) as refused:
             provider.compile([_txt2img(controlnets=[{"kind": "canny", "strength": 1.0}])], None)
-        assert refused.value.field == "parameters.controlnets"
+        assert refused.value.field == "inputs.control.0"
 
     def test_a_workflow_that_saves_nothing(self) -> None:
         graph = chain(("ImageInvert", {}))

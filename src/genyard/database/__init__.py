@@ -37,12 +37,6 @@ class Database:
         async with self.pool.connection() as connection, connection.transaction():
             yield connection
 
-    @asynccontextmanager
-    async def batch(self) -> AsyncIterator[Connection]:
-        """A transaction whose statements travel together; the first fetch waits for all sent so far."""
-        async with self.pool.connection() as connection, connection.pipeline(), connection.transaction():
-            yield connection
-
     async def rows(self, sql: str, **values: Any) -> list[Row]:
         """One statement in a transaction of its own."""
         async with self.pool.connection() as connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -125,6 +126,18 @@ def output_values(output: NewOutput) -> dict[str, Any]:
         "facts": dict(output.facts),
         "delivered": output.delivered,
     }
+
+
+def from_json(row: Row) -> Row:
+    """A row that came as JSON: ids and times get their types back."""
+    read: dict[str, Any] = {}
+    for name, value in row.items():
+        if value is not None and name.endswith("_at"):
+            value = datetime.fromisoformat(value)
+        elif value is not None and (name == "id" or name.endswith("_id")):
+            value = UUID(value)
+        read[name] = value
+    return read
 
 
 def asset_of(row: Row) -> Asset:

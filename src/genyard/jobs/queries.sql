@@ -310,8 +310,18 @@ UPDATE endpoints SET facts = %(facts)s, checked_at = now() WHERE name = %(name)s
 SELECT facts FROM endpoints WHERE name = %(name)s AND facts IS NOT NULL;
 
 -- name: get_job
+-- Everything about one job in one row; outputs and attempts as JSON.
 SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority, rerun_of, detail, progress,
-       preview_key, error, event_seq, created_at, started_at, finished_at, expires_at
+       preview_key, error, event_seq, created_at, started_at, finished_at, expires_at,
+       (SELECT jsonb_agg(to_jsonb(o)) FROM (
+            SELECT a.id, a.owner_id, a.sha256, b.object, b.bytes, b.media_type, a.role, a.name, a.width, a.height,
+                   a.seconds, a.facts, a.prompt, a.tags, a.job_id, a.step, a.position, a.created_at
+            FROM assets a JOIN blobs b USING (sha256) WHERE a.job_id = jobs.id AND a.delivered) o) AS outputs,
+       (SELECT jsonb_agg(to_jsonb(t)) FROM (
+            SELECT s.position AS stage, a.number, a.endpoint, a.state, a.word, a.seconds, a.error, a.created_at,
+                   a.submitted_at, a.finished_at
+            FROM attempts a JOIN stages s ON s.id = a.stage_id WHERE s.job_id = jobs.id
+            ORDER BY s.position, a.number) t) AS attempts
 FROM jobs WHERE id = %(job_id)s AND owner_id = %(owner_id)s;
 
 -- name: job_state
@@ -336,12 +346,6 @@ SELECT a.id, a.owner_id, a.sha256, b.object, b.bytes, b.media_type, a.role, a.na
 FROM assets a JOIN blobs b USING (sha256)
 WHERE a.job_id = ANY(%(job_ids)s) AND a.delivered
 ORDER BY a.job_id, a.step, a.role, a.position;
-
--- name: attempts_of_job
-SELECT s.position AS stage, a.number, a.endpoint, a.state, a.word, a.seconds, a.error, a.created_at, a.submitted_at,
-       a.finished_at
-FROM attempts a JOIN stages s ON s.id = a.stage_id
-WHERE s.job_id = %(job_id)s ORDER BY s.position, a.number;
 
 -- name: stage_outputs
 -- What earlier stages of the job made, for the stage that feeds on it.

@@ -292,6 +292,8 @@ class _Drive:
         self._preview_at = float("-inf")
         self._unsaid: Snapshot | None = None
         self._saying: asyncio.Task[None] | None = None
+        self._recorded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._recorded.set_result(None)
 
     def want_cancel(self) -> None:
         self._cancel_wanted = True
@@ -302,11 +304,14 @@ class _Drive:
         if ref is None:
             return Snapshot(state=State.canceled)
         try:
-            return await self._observe(ref)
+            snapshot = await self._observe(ref)
+            await self._recorded
+            return snapshot
         finally:
-            if self._saying is not None:
-                self._saying.cancel()
-                await asyncio.gather(self._saying, return_exceptions=True)
+            for task in (self._saying, self._recorded):
+                if isinstance(task, asyncio.Task):
+                    task.cancel()
+                    await asyncio.gather(task, return_exceptions=True)
             await self._runner.drop_preview(self._preview)
 
     async def _submitted(self) -> Ref | None:
@@ -323,7 +328,9 @@ class _Drive:
             return None
         media = await self._runner.media(claim)
         ref = await provider.submit(claim.plan, self._key, media)
-        await self._runner.record_ref(claim, ref)
+        self._recorded = asyncio.create_task(self._runner.record_ref(claim, ref), name="genyard-record")
+        if not provider.capabilities.finds:
+            await self._recorded
         return ref
 
     async def _find(self) -> Ref | None:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from genyard.database import Connection, Database, Row, load_queries
 from genyard.errors import Code, GenyardError
-from genyard.jobs.assets import NewOutput, asset_of, blob_of, delete_unused, output_values
+from genyard.jobs.assets import NewOutput, asset_of, blob_of, delete_unused, from_json, output_values
 from genyard.jobs.model import Asset, Attempt, AttemptState, Event, Job, JobState, new_id
 from genyard.pipelines import StageDraft
 from genyard.providers import BoundStep, Facts, Plan
@@ -266,16 +266,12 @@ class Jobs:
         return JobState(row["was"]), JobState(row["is"] or row["was"])
 
     async def get(self, job_id: UUID, owner_id: UUID) -> Job:
-        async with self.database.batch() as connection:
-            job = await connection.execute(_SQL("get_job"), {"job_id": job_id, "owner_id": owner_id})
-            outputs = await connection.execute(_SQL("outputs_of_jobs"), {"job_ids": [job_id]})
-            attempts = await connection.execute(_SQL("attempts_of_job"), {"job_id": job_id})
-            row = await job.fetchone()
-            assets = [asset_of(one) for one in await outputs.fetchall()]
-            tries = tuple(_attempt(one) for one in await attempts.fetchall())
+        row = await self._row("get_job", job_id=job_id, owner_id=owner_id)
         if row is None:
             raise _no_job(job_id)
-        return replace(_job(row, assets), attempts=tries)
+        outputs = [asset_of(from_json(one)) for one in row.pop("outputs") or ()]
+        attempts = tuple(_attempt(from_json(one)) for one in row.pop("attempts") or ())
+        return replace(_job(row, outputs), attempts=attempts)
 
     async def state(self, job_id: UUID, owner_id: UUID) -> JobState:
         row = await self._row("job_state", job_id=job_id, owner_id=owner_id)

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import procrastinate
 import psycopg
+from psycopg_pool import AsyncConnectionPool
 
 from genyard.database import Connection
 from genyard.jobs.runner import Runner
@@ -54,7 +55,7 @@ class Worker:
     async def _drive(self, worker_id: int) -> None:
         app = procrastinate.App(
             connector=procrastinate.PsycopgConnector(
-                conninfo=self._jobs.database.url, configure=_configure, min_size=1, max_size=4
+                pool_factory=_pool, conninfo=self._jobs.database.url, min_size=1, max_size=4
             )
         )
 
@@ -110,6 +111,11 @@ class Worker:
                         connection = await self._lock(worker_id)
         finally:
             await connection.close()
+
+
+def _pool(*, check: Any, **options: Any) -> AsyncConnectionPool[Any]:
+    """Without the question "are you there?" before each use: a broken connection shows itself."""
+    return AsyncConnectionPool(configure=_configure, **options)
 
 
 async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:

@@ -157,3 +157,15 @@ async def test_it_fits_a_narrow_window(page: Any, client: Client) -> None:
     await page.goto(client.base)
     await page.locator("#p-prompt").wait_for()
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_what_was_typed_and_dropped_stays_with_another_operation(page: Any, client: Client) -> None:
+    await page.goto(client.base)
+    await page.fill("#p-prompt", "a potion that stays")
+    await page.click("label:has(#o-img2img)")
+    await page.set_input_files("#i-image", {"name": "a.png", "mimeType": "image/png", "buffer": picture()})
+    await page.locator(".picked").wait_for()
+    assert await page.input_value("#p-prompt") == "a potion that stays"
+    await page.click("label:has(#o-remove_background)")
+    await page.locator(".picked").wait_for()
+    assert await page.locator("#generate").is_enabled()

@@ -12,14 +12,11 @@ export class ApiError extends Error {
 export const key = () => sessionStorage.getItem(KEY) || "";
 export const useKey = (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY));
 
-function headers(more = {}) {
-  return key() ? { ...more, Authorization: `Bearer ${key()}` } : more;
-}
-
 async function send(path, options = {}) {
   let response;
   try {
-    response = await fetch(path, { ...options, headers: headers(options.headers) });
+    const headers = key() ? { ...options.headers, Authorization: `Bearer ${key()}` } : options.headers;
+    response = await fetch(path, { ...options, headers });
   } catch (broken) {
     if (broken.name === "AbortError") throw broken;
     throw new ApiError(0, { code: "page.no_answer", message: "The genyard server does not answer. Is it still running?", remedy: "operator" });
@@ -29,21 +26,13 @@ async function send(path, options = {}) {
   throw new ApiError(response.status, told.error || { code: `http.${response.status}`, message: response.statusText, remedy: "operator" });
 }
 
-export async function get(path) {
-  return (await send(path)).json();
-}
+export const get = async (path) => (await send(path)).json();
+export const blob = async (path) => (await send(path)).blob();
+export const remove = (path) => send(path, { method: "DELETE" });
 
 export async function post(path, body, more = {}) {
   const options = { method: "POST", headers: { "Content-Type": "application/json", ...more }, body: JSON.stringify(body ?? {}) };
   return (await send(path, options)).json();
-}
-
-export async function remove(path) {
-  await send(path, { method: "DELETE" });
-}
-
-export async function blob(path) {
-  return (await send(path)).blob();
 }
 
 export async function upload(file) {
@@ -53,9 +42,7 @@ export async function upload(file) {
 }
 
 /** A key of its own per press of the button: a repeated request is not a second job. */
-export function newKey() {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((one) => one.toString(16).padStart(2, "0")).join("");
-}
+export const newKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((one) => one.toString(16).padStart(2, "0")).join("");
 
 /** The job's events, live; connects again where the stream broke. `lost(true|false)` tells of the connection. */
 export async function* events(jobId, { signal, lost }) {

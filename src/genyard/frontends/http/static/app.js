@@ -23,16 +23,15 @@ async function guarded(action, onError = (error) => showError(error)) {
 
 // ---- what can be done ----
 
+/** Drawn once; read again when a place comes or goes, without touching what was typed. */
 async function loadOperations() {
-  const told = await api.get("/v1/operations");
-  state.operations = told.operations;
-  const chosen = current()?.name || "txt2img";
-  const legend = $("operations").querySelector("legend");
-  $("operations").replaceChildren(legend, ...state.operations.map((one) => {
-    const input = el("input", { type: "radio", name: "operation", value: one.name, id: `o-${one.name}`, checked: one.name === chosen, onchange: showOperation });
+  state.operations = (await api.get("/v1/operations")).operations;
+  if ($("operations").querySelector("label")) return showLicence();
+  $("operations").append(...state.operations.map((one) => {
+    const input = el("input", { type: "radio", name: "operation", value: one.name, id: `o-${one.name}`, checked: one.name === "txt2img", onchange: showOperation });
     return el("label", { title: one.summary, class: serving(one).length ? null : "unserved" }, input, el("span", {}, operationName(one.name)));
   }));
-  showOperation();
+  return showOperation();
 }
 
 const current = () => state.operations.find((one) => one.name === document.querySelector("input[name=operation]:checked")?.value);
@@ -185,14 +184,14 @@ function banner(lost) {
 }
 
 async function checkHealth() {
-  const before = state.health?.lost;
   try {
     const response = await fetch("/health");
     state.health = await response.json();
     $("where").replaceChildren(el("span", { class: `dot ${state.health.status}` }), state.health.provider, el("small", {}, `v${state.health.version}`));
     banner(false);
-    const unseen = state.health.endpoints.some((one) => one.reachable === null);
-    if (before || (unseen && state.operations.length)) await guarded(loadOperations);
+    const places = JSON.stringify(state.health.endpoints.map((one) => one.reachable));
+    if (state.places && state.places !== places) await guarded(loadOperations);
+    state.places = places;
   } catch {
     state.health = { ...state.health, lost: true };
     banner(true);
@@ -217,7 +216,7 @@ async function start() {
 
 $("form").addEventListener("submit", generate);
 $("form").addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("form").requestSubmit(); });
-$("model").addEventListener("change", () => { form.body(); form.show(current(), chosenModel()); showLicence(); });
+$("model").addEventListener("change", () => { form.show(current(), chosenModel()); showLicence(); });
 $("more").addEventListener("click", () => loadGallery(true));
 $("search").addEventListener("input", () => { clearTimeout(state.searching); state.searching = setTimeout(() => loadGallery(), 250); });
 $("key-button").addEventListener("click", askForKey);

@@ -23,7 +23,10 @@ export class OperationForm {
     this.kept = {};
   }
 
+  /** What was typed or dropped before stays where the new form has a place for it. */
   show(operation, serving) {
+    if (this.operation) this.body();
+    const before = this.inputs || new Map();
     this.operation = operation;
     this.serving = serving;
     this.fields = new Map();
@@ -32,7 +35,7 @@ export class OperationForm {
     const names = Object.keys(schema.properties || {});
     const main = el("div"), advanced = el("div");
     if (names.includes("prompt")) main.append(this.field("prompt", schema));
-    for (const role of operation.inputs) (role.required ? main : advanced).append(this.drop(role));
+    for (const role of operation.inputs) (role.required ? main : advanced).append(this.drop(role, before.get(role.role)));
     const short = el("div", { class: "pairs" }), shortAdvanced = el("div", { class: "pairs" });
     for (const name of names.filter((one) => one !== "prompt")) {
       const made = this.field(name, schema);
@@ -92,13 +95,13 @@ export class OperationForm {
     return el("input", { type: "text", value: String(value), placeholder: String(byModel ?? "") });
   }
 
-  drop(role) {
+  drop(role, before) {
     const id = `i-${role.role}`;
     const accept = { image: "image/png,image/jpeg,image/webp,image/gif", video: "video/mp4,video/webm", audio: "audio/*" }[role.kind];
     const file = el("input", { type: "file", id, accept, multiple: role.max_count > 1 });
     const shown = el("span", { class: "drop-body" });
     const zone = el("label", { class: "drop", for: id }, shown);
-    const state = { role, assets: [], busy: 0, problem: "" };
+    const state = { role, assets: before?.role.kind === role.kind ? before.assets : [], busy: 0, problem: "" };
     this.inputs.set(role.role, state);
     const draw = () => {
       const pictures = state.assets.map((one) => el("span", { class: "picked" }, picture(one), el("span", {}, `${one.width ?? "?"} × ${one.height ?? "?"} · ${bytes(one.bytes)}`)));
@@ -168,22 +171,16 @@ export class OperationForm {
   }
 }
 
-function resolve(kind, schema) {
-  return kind.$ref ? schema.$defs[kind.$ref.split("/").pop()] : kind;
-}
+const resolve = (kind, schema) => (kind.$ref ? schema.$defs[kind.$ref.split("/").pop()] : kind);
 
 /** What an item of a list may look like. */
-function example(properties) {
-  return Object.fromEntries(Object.entries(properties).map(([name, one]) => [name, one.default ?? one.enum?.[0] ?? "…"]));
-}
+const example = (properties) => Object.fromEntries(Object.entries(properties).map(([name, one]) => [name, one.default ?? one.enum?.[0] ?? "…"]));
 
 function read(input, kind) {
   if (input.type === "checkbox") return input.checked;
   const text = input.value.trim();
   if (text === "") return undefined;
   if (kind.type === "integer" || kind.type === "number") return Number(text);
-  if (kind.type === "object" || kind.type === "array") {
-    try { return JSON.parse(text); } catch { return text; }
-  }
+  if (kind.type === "object" || kind.type === "array") try { return JSON.parse(text); } catch { return text; }
   return kind.enum ? kind.enum.find((one) => String(one) === text) : input.value;
 }

@@ -47,8 +47,14 @@ def room_of(module: str) -> str:
 
 
 def imports_of(path: Path) -> set[str]:
+    """What a module imports when it runs: not what only its types need."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    for branch in [
+        node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+    ]:
+        branch.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             found = {f"{node.module}.{alias.name}" for alias in node.names}
             names |= found

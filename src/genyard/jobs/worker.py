@@ -16,6 +16,7 @@ from uuid import UUID
 
 import procrastinate
 import psycopg
+from procrastinate.connector import Notify
 from psycopg_pool import AsyncConnectionPool
 
 from genyard.database import Connection
@@ -28,6 +29,8 @@ _log = get_logger(__name__)
 LEASE_SECONDS: Final = 10.0
 _BEAT_SECONDS: Final = 2.0
 _SWEEP_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 2.0
+_ECHO_SECONDS: Final = 0.05
 _LOCK_CLASS: Final = 7264
 
 
@@ -44,18 +47,16 @@ class Worker:
         try:
             async with self._alive(worker_id):
                 await self._jobs.sweep(LEASE_SECONDS)
-                if ready is not None:
-                    ready.set()
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._sweep())
-                    group.create_task(self._drive(worker_id))
+                    group.create_task(self._drive(worker_id, ready or asyncio.Event()))
         finally:
             await self._jobs.forget_worker(worker_id)
 
-    async def _drive(self, worker_id: int) -> None:
+    async def _drive(self, worker_id: int, ready: asyncio.Event) -> None:
         app = procrastinate.App(
-            connector=procrastinate.PsycopgConnector(
-                pool_factory=_pool, conninfo=self._jobs.database.url, min_size=1, max_size=4
+            connector=_Connector(
+                ready, pool_factory=_pool, conninfo=self._jobs.database.url, min_size=1, max_size=4
             )
         )
 
@@ -70,7 +71,7 @@ class Worker:
                 install_signal_handlers=False,
                 shutdown_graceful_timeout=0.1,
                 delete_jobs="always",
-                fetch_job_polling_interval=5.0,
+                fetch_job_polling_interval=_LOOK_SECONDS,
             )
 
     async def _sweep(self) -> None:
@@ -111,6 +112,38 @@ class Worker:
                         connection = await self._lock(worker_id)
         finally:
             await connection.close()
+
+
+class _Connector(procrastinate.PsycopgConnector):
+    """Procrastinate's own, but no wake-up gets lost.
+
+    It fetches once before it listens, and forgets a notification that comes while a fetch is under way: in both
+    cases the job would wait for the next look. So it is woken once when it listens, and again a moment after each
+    notification. `listening` is set when jobs start at once.
+    """
+
+    def __init__(self, listening: asyncio.Event, **options: Any) -> None:
+        super().__init__(**options)
+        self._listening = listening
+        self._echo: asyncio.Task[None] | None = None
+
+    async def _loop_notify(
+        self, on_notification: Notify, connection: psycopg.AsyncConnection[Any], timeout: float = 30.0
+    ) -> None:
+        async def repeat(channel: str, payload: str) -> None:
+            await asyncio.sleep(_ECHO_SECONDS)
+            await on_notification(channel=channel, payload=payload)
+
+        async def twice(*, channel: str, payload: str) -> None:
+            await on_notification(channel=channel, payload=payload)
+            if self._echo is None or self._echo.done():
+                self._echo = asyncio.create_task(repeat(channel, payload), name="genyard-echo")
+
+        await on_notification(
+            channel="procrastinate_any_queue_v1", payload='{"type": "job_inserted", "job_id": 0}'
+        )
+        self._listening.set()
+        await super()._loop_notify(twice, connection, timeout)
 
 
 def _pool(*, check: Any, **options: Any) -> AsyncConnectionPool[Any]:

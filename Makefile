@@ -13,8 +13,8 @@ serve: $(VENV)/runtime ## the API and its page on http://127.0.0.1:8000
 	$(BIN)/genyard serve
 
 test: $(VENV)/dev ## every test, offline
-	$(BIN)/python -m pytest
-	
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
 check: $(VENV)/dev ## types and lint
 	$(BIN)/ruff check src tests bench
 	$(BIN)/ruff format --check src tests bench

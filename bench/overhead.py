@@ -190,9 +190,45 @@ def emulator() -> Iterator[str]:
         process.wait(10)
 
 
+@contextlib.contextmanager
+def data_folder() -> Iterator[Path]:
+    base = ROOT_FOLDER if os.geteuid() == 0 else None
+    if base:
+        base.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=base) as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def start_times() -> None:
+    """`genyard --help` in its own process, and the embedded database in a new folder and in a used one."""
+    from genyard.database._embedded import EmbeddedServer
+
+    def seconds(work: Callable[[], Any]) -> float:
+        begun = time.perf_counter()
+        work()
+        return time.perf_counter() - begun
+
+    command = [sys.executable, "-m", "genyard", "--help"]
+    helps = [seconds(lambda: subprocess.run(command, capture_output=True, check=True)) for _ in range(9)]
+    print(f"\ngenyard --help           {statistics.median(helps):.2f} s (median of 9)")
+
+    async def start(folder: Path) -> float:
+        begun = time.perf_counter()
+        server = await EmbeddedServer.start(folder)
+        taken = time.perf_counter() - begun
+        await server.release()
+        return taken
+
+    with data_folder() as folder:
+        first, again = asyncio.run(start(folder)), asyncio.run(start(folder))
+    print(f"embedded database up     {first:.2f} s in a new folder, {again:.2f} s in a used one")
+
+
 def environment(folder: Path, url: str, in_flight: int) -> dict[str, str]:
     config = folder / "genyard.toml"
     config.write_text(f"[endpoints.comfyui]\nkind = 'comfyui'\nconcurrency = {in_flight}\n")
+    config.write_text(f"stage_concurrency = {max(200, in_flight)}\n" + config.read_text())
     return {
         **os.environ,
         "GENYARD_CONFIG": str(config),
@@ -242,12 +278,7 @@ async def genyard_rows(url: str, bare: Bare, options: argparse.Namespace) -> lis
 
     rows = []
     sizes = {"jobs": options.jobs, "burst": options.burst, "in_flight": options.in_flight}
-    base = ROOT_FOLDER if os.geteuid() == 0 else None
-    if base:
-        base.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=base) as name:
-        folder = Path(name)
-        folder.chmod(0o755)
+    with data_folder() as folder:
         environ = environment(folder, url, options.in_flight)
         async with Studio(load_settings(environ)) as studio:
 
@@ -262,6 +293,49 @@ async def genyard_rows(url: str, bare: Bare, options: argparse.Namespace) -> lis
             ask_http = http_ask(bare.session, server)
             rows.append(await measure("genyard, HTTP", Over(bare, ask_http).shoot, ask=ask_http, **sizes))
     return rows
+
+
+async def memory_per_waiting_job(
+    url: str, session: aiohttp.ClientSession, waiting: int
+) -> tuple[float, float]:
+    """Resident kB of a worker that does nothing, and what each job adds that waits at the place (emulator only)."""
+    import psutil
+
+    from genyard.app import build
+    from genyard.settings import load_settings
+
+    faults = [{"kind": "hang", "node": "ImageInvert"}]
+    async with session.post(f"{url}/_emulator/faults", json=faults) as answer:
+        assert answer.status < 300, await answer.text()
+    with data_folder() as folder:
+        environ = environment(folder, url, waiting)
+        async with build(load_settings(environ)) as product:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "genyard", "worker", env=environ, stdin=asyncio.subprocess.DEVNULL
+            )
+            worker = psutil.Process(process.pid)
+            try:
+                body = {"operation": "run_workflow", "parameters": {"workflow": graph()}}
+                await product.studio.submit(body)
+                await settled(session, url, 1)
+                idle = worker.memory_info().rss
+                for _ in range(waiting - 1):
+                    body = {"operation": "run_workflow", "parameters": {"workflow": graph()}}
+                    await product.studio.submit(body)
+                await settled(session, url, waiting)
+                return idle / 1024, (worker.memory_info().rss - idle) / 1024 / (waiting - 1)
+            finally:
+                process.kill()
+                await process.wait()
+
+
+async def settled(session: aiohttp.ClientSession, url: str, jobs: int) -> None:
+    while True:
+        async with session.get(f"{url}/prompt") as answer:
+            if (await answer.json())["exec_info"]["queue_remaining"] >= jobs:
+                await asyncio.sleep(2)
+                return
+        await asyncio.sleep(0.2)
 
 
 def show(rows: list[Row]) -> None:
@@ -299,6 +373,12 @@ async def main(options: argparse.Namespace) -> None:
                 )
                 rows += await genyard_rows(url, bare, options)
     show(rows)
+    if options.waiting:
+        with emulator() as url:
+            async with aiohttp.ClientSession() as session:
+                idle, each = await memory_per_waiting_job(url, session, options.waiting)
+        print(f"\nworker, idle             {idle / 1024:.0f} MB")
+        print(f"each waiting job         {each:.1f} kB (of {options.waiting} that wait at the place)")
 
 
 if __name__ == "__main__":
@@ -310,4 +390,7 @@ if __name__ == "__main__":
     parser.add_argument("--burst", type=int, default=200)
     parser.add_argument("--in-flight", type=int, default=50)
     parser.add_argument("--skip-http", action="store_true")
-    asyncio.run(main(parser.parse_args()))
+    parser.add_argument("--waiting", type=int, default=1000, help="0: leave the memory out")
+    arguments = parser.parse_args()
+    asyncio.run(main(arguments))
+    start_times()

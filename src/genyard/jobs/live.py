@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -30,30 +31,39 @@ class Notice:
     text: str
 
 
+Heard = Callable[[Notice], None]
+
+
 class Live:
     """One listening connection for the whole process, opened with the first subscriber."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._queues: dict[UUID, set[asyncio.Queue[Notice]]] = {}
+        self._heard: dict[UUID, list[Heard]] = {}
         self._task: asyncio.Task[None] | None = None
         self._listening = asyncio.Event()
 
     @contextlib.asynccontextmanager
-    async def subscribe(self, job_id: UUID) -> AsyncIterator[asyncio.Queue[Notice]]:
-        """Notices about one job from now on. Whoever subscribes and then reads the tables misses nothing."""
+    async def listening(self, job_id: UUID, heard: Heard) -> AsyncIterator[None]:
+        """Calls `heard` with every notice about a job from now on, in the event loop; it must not block."""
         if self._task is None:
             self._task = asyncio.create_task(self._listen(), name="genyard-live")
         await self._listening.wait()
-        queue: asyncio.Queue[Notice] = asyncio.Queue(maxsize=1000)
-        self._queues.setdefault(job_id, set()).add(queue)
+        self._heard.setdefault(job_id, []).append(heard)
         try:
-            yield queue
+            yield
         finally:
-            queues = self._queues[job_id]
-            queues.discard(queue)
-            if not queues:
-                del self._queues[job_id]
+            others = self._heard[job_id]
+            others.remove(heard)
+            if not others:
+                del self._heard[job_id]
+
+    @contextlib.asynccontextmanager
+    async def subscribe(self, job_id: UUID) -> AsyncIterator[asyncio.Queue[Notice]]:
+        """The same as a queue. Whoever subscribes and then reads the tables misses nothing."""
+        queue: asyncio.Queue[Notice] = asyncio.Queue(maxsize=1000)
+        async with self.listening(job_id, functools.partial(_offer, queue)):
+            yield queue
 
     async def close(self) -> None:
         if self._task is not None:
@@ -78,13 +88,13 @@ class Live:
         async for notification in connection.notifies():
             kind, _, rest = notification.payload.partition(" ")
             job, _, text = rest.partition(" ")
-            for queue in self._queues.get(UUID(job), ()):
-                _offer(queue, Notice(kind=kind, text=text))
+            for heard in self._heard.get(UUID(job), ()):
+                heard(Notice(kind=kind, text=text))
 
     def _everybody(self, notice: Notice) -> None:
-        for queues in self._queues.values():
-            for queue in queues:
-                _offer(queue, notice)
+        for every in list(self._heard.values()):
+            for heard in every:
+                heard(notice)
 
 
 async def next_notice(queue: asyncio.Queue[Notice]) -> Notice:

@@ -257,11 +257,9 @@ WITH alive AS (
     WHERE s.state = 'running'
       AND (s.worker_id IS NOT NULL AND s.worker_id NOT IN (SELECT id FROM alive)
            OR s.worker_id IS NULL AND s.dispatched_at < now() - interval '5 seconds'
-              AND NOT EXISTS (SELECT FROM procrastinate_jobs p
-                              WHERE p.status = 'todo' AND p.args->>'stage_id' = s.id::text))
+              AND NOT EXISTS (SELECT FROM procrastinate_jobs p WHERE p.args->>'stage_id' = s.id::text
+                              AND (p.args->>'epoch')::integer = s.epoch AND p.status = 'todo'))
     FOR UPDATE SKIP LOCKED
-), dead AS (
-    DELETE FROM procrastinate_jobs p USING orphan WHERE p.args->>'stage_id' = orphan.id::text
 ), again AS (
     UPDATE stages SET epoch = epoch + 1, worker_id = NULL, dispatched_at = now()
     FROM orphan WHERE stages.id = orphan.id RETURNING stages.id, stages.epoch
@@ -296,6 +294,8 @@ SELECT EXISTS (
     WHERE w.beat_at > now() - interval '10 seconds') AS any;
 
 -- name: forget_dead_workers
+-- And the rows that Procrastinate's own dead workers left behind; their stages have been taken up long since.
+WITH left_behind AS (DELETE FROM procrastinate_jobs WHERE status = 'doing' AND worker_id IS NULL)
 DELETE FROM workers w WHERE w.beat_at < now() - interval '1 minute'
   AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 7264 AND l.objid = w.id::oid);
 

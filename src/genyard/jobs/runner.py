@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID, uuid4
@@ -115,21 +115,12 @@ class Runner:
             raise GenyardError(
                 Code.settings_invalid, f"the endpoint {claim.endpoint!r} is no longer configured here"
             )
-        async with self._live.subscribe(claim.job_id) as notices:
-            drive = _Drive(self, claim, provider, claim.key)
-            if claim.job_state is JobState.canceling:
-                drive.want_cancel()
-            async with _listening(notices, lambda notice: self._heard(notice, drive)):
-                snapshot = await drive.to_the_end()
-        await self._ended(claim, provider, snapshot)
-
-    async def _heard(self, notice: Notice, drive: _Drive) -> None:
-        if notice.kind == "cancel":
+        drive = _Drive(self, claim, provider, claim.key)
+        if claim.job_state is JobState.canceling:
             drive.want_cancel()
-        elif notice.kind == "look":
-            job = await self._jobs.get(drive.claim.job_id, drive.claim.owner_id)
-            if job.state is JobState.canceling:
-                drive.want_cancel()
+        async with self._live.listening(claim.job_id, drive.hear):
+            snapshot = await drive.to_the_end()
+        await self._ended(claim, provider, snapshot)
 
     async def _ended(self, claim: Claim, provider: Provider, snapshot: Snapshot) -> None:
         word, seconds = snapshot.word, snapshot.seconds
@@ -242,6 +233,9 @@ class Runner:
             open=lambda: self._storage.stream(name),
         )
 
+    async def is_canceling(self, claim: Claim) -> bool:
+        return await self._jobs.state(claim.job_id, claim.owner_id) is JobState.canceling
+
     async def record_ref(self, claim: Claim, ref: Ref) -> None:
         durable = not self._providers[claim.endpoint].capabilities.finds
         if not await self._jobs.record_ref(claim, ref, durable=durable):
@@ -292,8 +286,21 @@ class _Drive:
         self._preview_at = float("-inf")
         self._unsaid: Snapshot | None = None
         self._saying: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._recorded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._recorded.set_result(None)
+
+    def hear(self, notice: Notice) -> None:
+        if notice.kind == "cancel":
+            self.want_cancel()
+        elif notice.kind == "look" and self._looking is None:
+            self._looking = asyncio.create_task(self._look(), name="genyard-look")
+
+    async def _look(self) -> None:
+        """Notices may have been missed: was it canceled meanwhile?"""
+        if await self._runner.is_canceling(self.claim):
+            self.want_cancel()
+        self._looking = None
 
     def want_cancel(self) -> None:
         self._cancel_wanted = True
@@ -308,7 +315,7 @@ class _Drive:
             await self._recorded
             return snapshot
         finally:
-            for task in (self._saying, self._recorded):
+            for task in (self._saying, self._looking, self._recorded):
                 if isinstance(task, asyncio.Task):
                     task.cancel()
                     await asyncio.gather(task, return_exceptions=True)
@@ -331,6 +338,9 @@ class _Drive:
         self._recorded = asyncio.create_task(self._runner.record_ref(claim, ref), name="genyard-record")
         if not provider.capabilities.finds:
             await self._recorded
+        self.claim = replace(
+            claim, plan=replace(claim.plan, payload={})
+        )  # thousands may wait: keep what is needed
         return ref
 
     async def _find(self) -> Ref | None:
@@ -418,23 +428,3 @@ class _Drive:
             else:
                 snapshot = replace(snapshot, preview=None)
             self._preview = await self._runner.publish(self.claim, snapshot, self._preview)
-
-
-@contextlib.asynccontextmanager
-async def _listening(
-    notices: asyncio.Queue[Notice], heard: Callable[[Notice], object]
-) -> AsyncIterator[None]:
-    """Calls `heard` for each notice while the block runs."""
-
-    async def listen() -> None:
-        while True:
-            result = heard(await notices.get())
-            if asyncio.iscoroutine(result):
-                await result
-
-    task = asyncio.create_task(listen())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

@@ -114,7 +114,7 @@ class Plan:
     video     whether the video time limit applies
     """
 
-    payload: Mapping[str, Json]
+    payload: dict[str, Json]
     inputs: tuple[PlanInput, ...] = ()
     outputs: tuple[PlanOutput, ...] = ()
     facts: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)

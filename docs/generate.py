@@ -24,9 +24,9 @@ def errors() -> str:
         for code in Code
     ]
     return (
-        "# Errors\n\nCodes are stable. Every error carries a message for a person, the field it is about, and a trace id.\n"
-        "`remedy` says who must act: `fix_request` the caller, `retry_here` and `try_elsewhere` nobody (genyard does),\n"
-        "`operator` whoever runs genyard. The alias is reported beside the code for clients that know the plans' names.\n\n"
+        "# Errors\n\nCodes are stable. Every error has a message for a person, the field it is about, and a trace id.\n"
+        "`remedy` says who must act: `fix_request` the caller, `retry_here` and `try_elsewhere` nobody (genyard\n"
+        "does), `operator` whoever runs genyard. The alias stands beside the code for clients of the plans.\n\n"
         "| code | remedy | HTTP | exit | alias |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
     )
 

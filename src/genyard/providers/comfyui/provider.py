@@ -218,7 +218,7 @@ class ComfyUIProvider:
             return _found(prompt_id, (job.get("workflow") or {}).get("extra_data"))
         pending = await self._wire.queue()
         if prompt_id in pending:
-            return _found(prompt_id, pending.rows[prompt_id][3])
+            return _found(prompt_id, pending.extra[prompt_id])
         for pause in (0.0, 0.05):
             await asyncio.sleep(pause)
             if (entry := await self._wire.history(prompt_id)) is not None:

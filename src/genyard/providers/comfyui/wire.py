@@ -30,11 +30,14 @@ class _SizedPayload(AsyncIterablePayload):
 
 @dataclass(frozen=True, kw_only=True)
 class Pending:
-    """What /queue said at one moment. `waiting`: prompt id → place, 1 is next; `rows` are its 5-tuples."""
+    """What /queue said at one moment. `waiting`: prompt id → place, 1 is next; `extra` is their extra_data.
+
+    The graphs of all who wait would be megabytes: they are not kept.
+    """
 
     running: frozenset[str] = frozenset()
     waiting: Mapping[str, int] = field(default_factory=dict)
-    rows: Mapping[str, Json] = field(default_factory=dict)
+    extra: Mapping[str, Json] = field(default_factory=dict)
 
     def __contains__(self, prompt_id: str) -> bool:
         return prompt_id in self.running or prompt_id in self.waiting
@@ -74,7 +77,7 @@ class Wire:
             return Pending(
                 running=frozenset(row[1] for row in running),
                 waiting={row[1]: place for place, row in enumerate(waiting, 1)},
-                rows={row[1]: row for row in (*running, *waiting)},
+                extra={row[1]: row[3] for row in (*running, *waiting)},
             )
         except (TypeError, LookupError):
             raise NotJson(str(answer), "application/json") from None

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -150,7 +150,7 @@ def _name(sha256: str, size: int, media_type: str) -> Blob:
 class LinkSigner:
     """Links for `<img>` and for people who have no key: `?expires=…&signature=…`, HMAC-SHA-256."""
 
-    secret: bytes
+    secret: bytes = field(repr=False)
 
     def sign(self, key: str, expires: int) -> str:
         """`key` is the last part of the path; `expires` in seconds since the epoch."""

@@ -68,6 +68,7 @@ def test_steps_survive_being_stored() -> None:
         ({"inputs": {"control": [str(ASSET)] * 5}}, "inputs.control"),
         ({"inputs": {"control": "step:later"}}, "inputs.control"),
         ({"name": "Bad Name"}, "name"),
+        ({"colour": "red"}, "colour"),
     ],
 )
 def test_bad_requests_name_the_field(changed: dict[str, Any], field: str) -> None:

@@ -21,6 +21,7 @@ from genyard.providers import BoundStep, MediaInput, Source, StepOutput
 MAX_STEPS = 16
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _FROM_STEP = "step:"
+_STEP_FIELDS = ("name", "operation", "model", "parameters", "inputs", "keep")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,13 @@ def parse_steps(given: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
 
 
 def _parse_step(one: Mapping[str, Any], field: str, *, default_name: str, default_keep: bool) -> Step:
+    for key in one:
+        if key not in _STEP_FIELDS:
+            raise GenyardError(
+                Code.request_invalid,
+                f"a step has no field {key!r}; it has {', '.join(_STEP_FIELDS)}",
+                field=_path(field, str(key)),
+            )
     operation = _operation(one.get("operation"), _path(field, "operation"))
     name = one.get("name") or default_name
     if not _NAME.fullmatch(name):

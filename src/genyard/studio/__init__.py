@@ -23,7 +23,7 @@ from genyard.jobs.assets import Assets, NewOutput
 from genyard.jobs.live import Live, next_notice
 from genyard.jobs.model import Asset, Event, Job, JobState, new_id
 from genyard.jobs.store import Jobs, NewJob
-from genyard.media import SNIFF_BYTES, MediaKind, MediaLimits, kind_of, sniff
+from genyard.media import MediaLimits, kind_of
 from genyard.operations import OPERATIONS, Role
 from genyard.owners import LOCAL_OWNER
 from genyard.pipelines import Step, forget_seeds, parse_steps
@@ -31,61 +31,8 @@ from genyard.providers import Health
 from genyard.storage import LinkSigner, Storage, spool
 from genyard.studio.places import Places
 from genyard.studio.planning import Planned, Planner
+from genyard.studio.request import Request, parse_tags
 from genyard.telemetry import bind_trace, current_trace, new_trace_id
-
-MAX_TAGS = 20
-_REQUEST_FIELDS = frozenset(
-    {
-        "operation",
-        "parameters",
-        "inputs",
-        "model",
-        "steps",
-        "tags",
-        "priority",
-        "previews",
-        "embed_prompt",
-        "expires_in",
-    }
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What is asked. `parse` takes the JSON form that HTTP, the CLI's --json and Python share."""
-
-    steps: tuple[Step, ...]
-    tags: tuple[str, ...] = ()
-    priority: int = 0
-    previews: bool = False
-    embed_prompt: bool = False
-    expires_in: float | None = None
-
-    @classmethod
-    def parse(cls, body: Mapping[str, Any]) -> Request:
-        """`request.invalid` names the first field that is wrong and what would be right."""
-        for name in body:
-            if name not in _REQUEST_FIELDS:
-                raise GenyardError(
-                    Code.request_invalid,
-                    f"a job has no field {name!r}; it has {', '.join(sorted(_REQUEST_FIELDS))}",
-                    field=str(name),
-                )
-        steps = body.get("steps")
-        if steps is None:
-            steps = [
-                {name: body[name] for name in ("operation", "parameters", "inputs", "model") if name in body}
-            ]
-        if not isinstance(steps, list) or not all(isinstance(one, Mapping) for one in steps):
-            raise GenyardError(Code.request_invalid, "steps is a list of objects", field="steps")
-        return cls(
-            steps=parse_steps(steps),
-            tags=_tags(body.get("tags") or []),
-            priority=_integer(body, "priority", -100, 100),
-            previews=bool(body.get("previews", False)),
-            embed_prompt=bool(body.get("embed_prompt", False)),
-            expires_in=_seconds(body.get("expires_in")),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,7 +251,9 @@ class Studio:
         self, data: bytes, *, name: str = "", owner_id: UUID = LOCAL_OWNER, tags: Sequence[str] = ()
     ) -> Asset:
         """Stores an image, video or sound after looking at it. `media.invalid` says what is wrong with it."""
-        output = await asyncio.to_thread(_inspect, data, self._limits)
+        from genyard.studio.uploads import inspect_upload  # image libraries load only when they are needed
+
+        output = await asyncio.to_thread(inspect_upload, data, self._limits)
         blob = await self._storage.put(output.data, output.media_type)
         new = NewOutput(
             blob=blob,
@@ -318,7 +267,7 @@ class Studio:
             facts={},
             delivered=True,
         )
-        asset = await self._assets.insert(owner_id, new, _tags(list(tags)))
+        asset = await self._assets.insert(owner_id, new, parse_tags(list(tags)))
         if asset.object != blob.object:
             await self._storage.delete(blob.object)
         return asset
@@ -435,73 +384,12 @@ def _write(folder: Path, asset: Asset, prefix: str, data: bytes) -> Path:
     return path
 
 
-def _tags(given: Any) -> tuple[str, ...]:
-    if (
-        not isinstance(given, list)
-        or len(given) > MAX_TAGS
-        or not all(isinstance(tag, str) and 0 < len(tag) <= 60 for tag in given)
-    ):
-        raise GenyardError(
-            Code.request_invalid,
-            f"tags is a list of at most {MAX_TAGS} words of 1 to 60 characters",
-            field="tags",
-        )
-    return tuple(dict.fromkeys(given))
-
-
-def _integer(body: Mapping[str, Any], name: str, least: int, most: int) -> int:
-    value = body.get(name, 0)
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise GenyardError(
-            Code.request_invalid, f"{name} is a whole number from {least} to {most}", field=name
-        )
-    return value
-
-
-def _seconds(value: Any) -> float | None:
-    if value is None:
-        return None
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= 30 * 86_400:
-        raise GenyardError(
-            Code.request_invalid, "expires_in is a number of seconds, at most 30 days", field="expires_in"
-        )
-    return float(value)
-
-
 def _expiry(seconds: float | None) -> datetime | None:
     return datetime.now(UTC) + timedelta(seconds=seconds) if seconds is not None else None
 
 
 def _prompt(steps: Sequence[Step]) -> str:
     return "\n".join(step.parameters["prompt"] for step in steps if step.parameters.get("prompt"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Inspected:
-    data: bytes
-    media_type: str
-    width: int | None = None
-    height: int | None = None
-    seconds: float | None = None
-
-
-def _inspect(data: bytes, limits: MediaLimits) -> _Inspected:
-    from genyard.imaging.decode import normalise_input
-    from genyard.imaging.video import probe_video
-
-    media_type = sniff(data[:SNIFF_BYTES])
-    kind = kind_of(media_type) if media_type else MediaKind.image
-    if kind is MediaKind.video:
-        video = probe_video(data, limits)
-        assert media_type is not None
-        return _Inspected(
-            data=data, media_type=media_type, width=video.width, height=video.height, seconds=video.seconds
-        )
-    if kind is MediaKind.audio:
-        assert media_type is not None
-        return _Inspected(data=data, media_type=media_type)
-    upright, image = normalise_input(data, limits)
-    return _Inspected(data=upright, media_type=image.media_type, width=image.width, height=image.height)
 
 
 __all__ = ["Request", "Role", "Studio", "Submitted"]

@@ -55,6 +55,7 @@ async def test_a_refused_request_leaves_nothing_behind(product: Product) -> None
         {"operation": "txt2img", "parameters": {}},
         {**REQUEST, "model": "no-such-model"},
         {**REQUEST, "colour": "red"},
+        {**REQUEST, "steps": [REQUEST]},
         {**REQUEST, "tags": ["x" * 61]},
         {**REQUEST, "priority": "high"},
         {"operation": "img2img", "parameters": {"prompt": "x"}, "inputs": {"image": str(uuid4())}},

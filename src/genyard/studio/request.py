@@ -1,0 +1,97 @@
+"""What is asked, as JSON: the form that HTTP, the CLI's --json and Python share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from genyard.errors import Code, GenyardError
+from genyard.pipelines import Step, parse_steps
+
+MAX_TAGS: Final = 20
+_FIELDS: Final = frozenset(
+    {
+        "operation",
+        "parameters",
+        "inputs",
+        "model",
+        "steps",
+        "tags",
+        "priority",
+        "previews",
+        "embed_prompt",
+        "expires_in",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked. `parse` takes the JSON form that HTTP, the CLI's --json and Python share."""
+
+    steps: tuple[Step, ...]
+    tags: tuple[str, ...] = ()
+    priority: int = 0
+    previews: bool = False
+    embed_prompt: bool = False
+    expires_in: float | None = None
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> Request:
+        """`request.invalid` names the first field that is wrong and what would be right."""
+        for name in body:
+            if name not in _FIELDS:
+                raise GenyardError(
+                    Code.request_invalid,
+                    f"a job has no field {name!r}; it has {', '.join(sorted(_FIELDS))}",
+                    field=str(name),
+                )
+        steps = body.get("steps")
+        if steps is None:
+            steps = [
+                {name: body[name] for name in ("operation", "parameters", "inputs", "model") if name in body}
+            ]
+        if not isinstance(steps, list) or not all(isinstance(one, Mapping) for one in steps):
+            raise GenyardError(Code.request_invalid, "steps is a list of objects", field="steps")
+        return cls(
+            steps=parse_steps(steps),
+            tags=parse_tags(body.get("tags") or []),
+            priority=_integer(body, "priority", -100, 100),
+            previews=bool(body.get("previews", False)),
+            embed_prompt=bool(body.get("embed_prompt", False)),
+            expires_in=_seconds(body.get("expires_in")),
+        )
+
+
+def parse_tags(given: Any) -> tuple[str, ...]:
+    if (
+        not isinstance(given, list)
+        or len(given) > MAX_TAGS
+        or not all(isinstance(tag, str) and 0 < len(tag) <= 60 for tag in given)
+    ):
+        raise GenyardError(
+            Code.request_invalid,
+            f"tags is a list of at most {MAX_TAGS} words of 1 to 60 characters",
+            field="tags",
+        )
+    return tuple(dict.fromkeys(given))
+
+
+def _integer(body: Mapping[str, Any], name: str, least: int, most: int) -> int:
+    value = body.get(name, 0)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise GenyardError(
+            Code.request_invalid, f"{name} is a whole number from {least} to {most}", field=name
+        )
+    return value
+
+
+def _seconds(value: Any) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= 30 * 86_400:
+        raise GenyardError(
+            Code.request_invalid, "expires_in is a number of seconds, at most 30 days", field="expires_in"
+        )
+    return float(value)

@@ -147,7 +147,7 @@ class PreviewProvider:
     async def cancel(self, ref: Ref) -> Canceled:
         run = self._runs.get(ref["key"])
         if run is None or run.state.ended:
-            return Canceled(reached=False)
+            return Canceled(reached=run is not None and run.state is State.canceled)
         was_running = run.state is State.running
         run.cancel = True
         if not was_running:

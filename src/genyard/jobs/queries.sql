@@ -268,6 +268,12 @@ INSERT INTO procrastinate_jobs (queue_name, task_name, args)
 SELECT 'stages', 'run_stage', jsonb_build_object('stage_id', id, 'epoch', epoch) FROM again
 RETURNING args;
 
+-- name: hand_back
+-- A runner that cannot go on (the database broke off) gives its stage to whoever sweeps next.
+UPDATE stages SET worker_id = NULL, dispatched_at = now() - interval '1 minute'
+WHERE id = %(stage_id)s AND epoch = %(epoch)s AND state = 'running'
+RETURNING id;
+
 -- name: endpoints_with_ready_stages
 SELECT DISTINCT endpoint FROM stages
 WHERE state = 'ready' AND (not_before IS NULL OR not_before <= now());

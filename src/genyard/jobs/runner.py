@@ -22,6 +22,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID, uuid4
 
+import psycopg
+
 from genyard.errors import Code, GenyardError, Remedy
 from genyard.jobs.assets import Assets
 from genyard.jobs.live import Live, Notice
@@ -85,7 +87,8 @@ class Runner:
         self._pace = pace or Pace()
 
     async def run(self, stage_id: UUID, epoch: int, worker_id: int) -> None:
-        """Ends when the stage has ended, waits for its next try, or belongs to somebody else."""
+        """Ends when the stage has ended, waits for its next try, or belongs to somebody else. Errors of the
+        database are raised: they say nothing about the run, which goes on at its place."""
         claim = await self._jobs.claim(stage_id, epoch, worker_id, uuid4())
         if claim is None:
             return
@@ -96,6 +99,8 @@ class Runner:
             _log.warning("another runner has taken the stage over", stage=str(stage_id))
         except GenyardError as error:
             await self._failed(claim, error, AttemptState.failed)
+        except psycopg.OperationalError:
+            raise
         except Exception as defect:  # noqa: BLE001 (a defect must end the job, not leave it open)
             _log.exception("a defect ended the job", stage=str(stage_id), job=str(claim.job_id))
             told = GenyardError(Code.internal, f"genyard failed ({type(defect).__name__}); see its log")

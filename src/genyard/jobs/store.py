@@ -248,6 +248,9 @@ class Jobs:
         await self._go_on(claim.endpoint, told=row)
         return row is not None
 
+    async def hand_back(self, stage_id: UUID, epoch: int) -> None:
+        await self._row("hand_back", stage_id=stage_id, epoch=epoch)
+
     # ---- what callers do ----
 
     async def cancel(self, job_id: UUID, owner_id: UUID) -> tuple[JobState, JobState]:

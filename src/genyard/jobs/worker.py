@@ -62,7 +62,7 @@ class Worker:
 
         @app.task(name="run_stage", queue="stages")
         async def run_stage(stage_id: str, epoch: int) -> None:
-            await self._runner.run(UUID(stage_id), epoch, worker_id)
+            await self._run(UUID(stage_id), epoch, worker_id)
 
         async with app.open_async():
             await app.run_worker_async(
@@ -73,6 +73,19 @@ class Worker:
                 delete_jobs="always",
                 fetch_job_polling_interval=_LOOK_SECONDS,
             )
+
+    async def _run(self, stage_id: UUID, epoch: int, worker_id: int) -> None:
+        try:
+            await self._runner.run(stage_id, epoch, worker_id)
+        except psycopg.OperationalError as broken:
+            _log.warning(
+                "the database broke off; the stage is handed back", stage=str(stage_id), error=str(broken)
+            )
+            while True:
+                try:
+                    return await self._jobs.hand_back(stage_id, epoch)
+                except psycopg.OperationalError:
+                    await asyncio.sleep(_SWEEP_SECONDS)
 
     async def _sweep(self) -> None:
         while True:

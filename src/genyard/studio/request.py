@@ -48,10 +48,14 @@ class Request:
                     field=str(name),
                 )
         steps = body.get("steps")
+        single = {name: body[name] for name in ("operation", "parameters", "inputs", "model") if name in body}
         if steps is None:
-            steps = [
-                {name: body[name] for name in ("operation", "parameters", "inputs", "model") if name in body}
-            ]
+            steps = [single]
+        elif single:
+            name = next(iter(single))
+            raise GenyardError(
+                Code.request_invalid, f"{name} belongs into a step where steps are given", field=name
+            )
         if not isinstance(steps, list) or not all(isinstance(one, Mapping) for one in steps):
             raise GenyardError(Code.request_invalid, "steps is a list of objects", field="steps")
         return cls(

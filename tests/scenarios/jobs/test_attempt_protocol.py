@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import psycopg
 import pytest
 
 from conftest import MakeSettings
@@ -263,6 +264,17 @@ async def test_a_frozen_runner_that_wakes_changes_nothing(make_settings: MakeSet
     assert job.state is JobState.succeeded
     assert len(after.outputs) == 1
     assert after == job
+
+
+async def test_a_database_that_breaks_off_does_not_end_the_job(make_settings: MakeSettings) -> None:
+    def break_off(_: ScriptedProvider) -> Snapshot:
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    place = ScriptedProvider(says=[break_off, succeeded()])
+    job = await run(make_settings, place)
+    assert job.state is JobState.succeeded
+    assert len(place.submitted) == 1
+    assert [attempt.state for attempt in job.attempts] == [AttemptState.succeeded]
 
 
 async def test_a_deadline_that_passes_in_the_queue(make_settings: MakeSettings) -> None:

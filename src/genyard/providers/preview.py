@@ -7,6 +7,7 @@ submitted, watched, canceled and fetched. Runs live in this process: after a res
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -162,10 +163,9 @@ class PreviewProvider:
         yield run.outputs[output.where["number"]].data
 
     async def check(self) -> Health:
-        from genyard.preview import RENDERER_VERSION
-
+        preview = await asyncio.to_thread(importlib.import_module, "genyard.preview")  # it is not a light one
         waiting = sum(run.state is State.queued for run in self._runs.values())
-        return Health(reachable=True, version=str(RENDERER_VERSION), queue_depth=waiting)
+        return Health(reachable=True, version=str(preview.RENDERER_VERSION), queue_depth=waiting)
 
     async def close(self) -> None:
         tasks = [run.task for run in self._runs.values() if run.task is not None]

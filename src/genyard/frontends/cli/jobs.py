@@ -94,6 +94,7 @@ async def _list(session: Session) -> None:
 async def _show(session: Session) -> int:
     from genyard.frontends.cli.files import choose_target
     from genyard.frontends.cli.produce import conclude, finish, stem_of
+    from genyard.frontends.cli.watching import interrupts
 
     output = session.options["output"]
     target = choose_target(output)
@@ -101,7 +102,8 @@ async def _show(session: Session) -> int:
         job = await find_job(product, session.options["job_id"])
         stem = stem_of([dict(step) for step in job.steps])
         if session.options["wait"] and not job.state.ended:
-            return await finish(session, product, job, target, stem)
+            with interrupts() as stops:
+                return await finish(session, product, job, target, stem, stops)
         if output and job.state.ended:
             return await conclude(session, product, job, target, stem)
     if output:
@@ -130,14 +132,17 @@ async def _cancel(session: Session) -> None:
 async def _rerun(session: Session) -> int:
     from genyard.frontends.cli.files import choose_target
     from genyard.frontends.cli.produce import detach, finish, stem_of
+    from genyard.frontends.cli.watching import interrupts
 
     target = choose_target(session.options["output"])
     async with session.open() as product:
         old = await find_job(product, session.options["job_id"])
-        job = await product.studio.rerun(old.id, new_seed=session.options["new_seed"])
-        if session.options["detach"]:
-            return await detach(session, product, job)
-        return await finish(session, product, job, target, stem_of([dict(step) for step in job.steps]))
+        with interrupts() as stops:
+            job = await product.studio.rerun(old.id, new_seed=session.options["new_seed"])
+            if session.options["detach"]:
+                return await detach(session, product, job)
+            stem = stem_of([dict(step) for step in job.steps])
+            return await finish(session, product, job, target, stem, stops)
 
 
 async def _delete(session: Session) -> None:

@@ -17,7 +17,7 @@ from genyard.frontends.cli.hands import Hands, worker_at_hand
 from genyard.frontends.cli.inputs import borrowed, upload_inputs
 from genyard.frontends.cli.screen import Screen, stdout
 from genyard.frontends.cli.session import Session, short
-from genyard.frontends.cli.watching import follow
+from genyard.frontends.cli.watching import Stops, follow, interrupts
 
 if TYPE_CHECKING:
     from genyard.jobs.model import Job
@@ -42,22 +42,25 @@ async def produce(session: Session, body: Mapping[str, Any], stem: str) -> int:
             async with borrowed(product, uploaded):
                 print_plan(session, await product.studio.estimate(request))
             return 0
-        try:
-            job = (await product.studio.submit(request)).job
-        except GenyardError:
-            async with borrowed(product, uploaded):
-                raise
-        if session.options.get("detach"):
-            return await detach(session, product, job)
-        return await finish(session, product, job, target, stem)
+        with interrupts() as stops:
+            try:
+                job = (await product.studio.submit(request)).job
+            except GenyardError:
+                async with borrowed(product, uploaded):
+                    raise
+            if session.options.get("detach"):
+                return await detach(session, product, job)
+            return await finish(session, product, job, target, stem, stops)
 
 
-async def finish(session: Session, product: Product, job: Job, target: Target, stem: str) -> int:
+async def finish(
+    session: Session, product: Product, job: Job, target: Target, stem: str, stops: Stops
+) -> int:
     """Follows an accepted job to its end, saves what it made and tells about it."""
     title = f"{job.operation} {short(job.id)}"
     async with worker_at_hand(session, product) as hands:
         with Screen(title) as screen:
-            job, interrupted = await follow(product, job.id, screen)
+            job, interrupted = await follow(product, job.id, screen, stops)
         if not job.state.ended:
             return _leave(session, job, hands)
     status = await conclude(session, product, job, target, stem)

@@ -17,34 +17,35 @@ from genyard.frontends.cli.screen import Screen
 if TYPE_CHECKING:
     from genyard.jobs.model import Job
 
+Stops = asyncio.Queue[None]
+
 _QUEUE_LOOK_SECONDS: Final = 1.0
 _MOST_AHEAD: Final = 100
 
 
-async def follow(product: Product, job_id: UUID, screen: Screen) -> tuple[Job, bool]:
+async def follow(product: Product, job_id: UUID, screen: Screen, stops: Stops) -> tuple[Job, bool]:
     """The job, and whether somebody interrupted. It has not ended where it was left running."""
     interrupted = False
-    with _interrupts() as stops:
-        watching = asyncio.create_task(_watch(product, job_id, screen))
-        try:
-            while not await _ended_before(watching, stops):
-                interrupted = True
-                if await _wants_cancel(screen, watching, stops):
-                    screen.say("canceling …")
-                    await product.studio.cancel(job_id)
-                elif not watching.done():
-                    break
-        finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+    watching = asyncio.create_task(_watch(product, job_id, screen))
+    try:
+        while not await _ended_before(watching, stops):
+            interrupted = True
+            if await _wants_cancel(screen, watching, stops):
+                screen.say("canceling …")
+                await product.studio.cancel(job_id)
+            elif not watching.done():
+                break
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
     return await product.studio.get(job_id), interrupted
 
 
 @contextlib.contextmanager
-def _interrupts() -> Iterator[asyncio.Queue[None]]:
-    """One entry per SIGINT or SIGTERM."""
+def interrupts() -> Iterator[Stops]:
+    """One entry per SIGINT or SIGTERM. From before the job is accepted, so that none of them leaves it unnamed."""
     loop = asyncio.get_running_loop()
-    stops: asyncio.Queue[None] = asyncio.Queue()
+    stops: Stops = asyncio.Queue()
     numbers = (signal.SIGINT, signal.SIGTERM)
     for number in numbers:
         loop.add_signal_handler(number, stops.put_nowait, None)
@@ -55,7 +56,7 @@ def _interrupts() -> Iterator[asyncio.Queue[None]]:
             loop.remove_signal_handler(number)
 
 
-async def _ended_before(watching: asyncio.Task[None], stops: asyncio.Queue[None]) -> bool:
+async def _ended_before(watching: asyncio.Task[None], stops: Stops) -> bool:
     """False at an interrupt."""
     stop = asyncio.create_task(stops.get())
     await asyncio.wait({watching, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -65,7 +66,7 @@ async def _ended_before(watching: asyncio.Task[None], stops: asyncio.Queue[None]
     return watching.done()
 
 
-async def _wants_cancel(screen: Screen, watching: asyncio.Task[None], stops: asyncio.Queue[None]) -> bool:
+async def _wants_cancel(screen: Screen, watching: asyncio.Task[None], stops: Stops) -> bool:
     """Asks, where there is somebody to ask. A second Ctrl-C, or no answer before the end, leaves the job."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False

@@ -60,7 +60,7 @@ class Database:
 
 
 @asynccontextmanager
-async def open_database(settings: Settings, *, pool_size: int = 16) -> AsyncIterator[Database]:
+async def open_database(settings: Settings, *, pool_size: int = 24) -> AsyncIterator[Database]:
     """Starts or adopts the embedded server where no DATABASE_URL is set, migrates, opens the pool."""
     if settings.database_url is not None:
         async with _open(settings.database_url.get_secret_value(), "DATABASE_URL", pool_size) as database:

@@ -292,6 +292,7 @@ class _Drive:
         self._unsaid: Snapshot | None = None
         self._saying: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._over = asyncio.Event()
         self._recorded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._recorded.set_result(None)
 
@@ -320,10 +321,9 @@ class _Drive:
             await self._recorded
             return snapshot
         finally:
-            for task in (self._saying, self._looking, self._recorded):
-                if isinstance(task, asyncio.Task):
-                    task.cancel()
-                    await asyncio.gather(task, return_exceptions=True)
+            self._over.set()
+            tasks = [task for task in (self._saying, self._looking, self._recorded) if task is not None]
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._runner.drop_preview(self._preview)
 
     async def _submitted(self) -> Ref | None:
@@ -419,7 +419,11 @@ class _Drive:
 
     async def _say(self) -> None:
         while self._unsaid is not None:
-            await asyncio.sleep(max(0.0, self._told_at + _TICK_SECONDS - self._runner.now()))
+            with contextlib.suppress(TimeoutError):
+                pause = max(0.0, self._told_at + _TICK_SECONDS - self._runner.now())
+                await asyncio.wait_for(self._over.wait(), pause)
+            if self._over.is_set():
+                return
             snapshot, self._unsaid = self._unsaid, None
             now = self._runner.now()
             self._told_at = now

@@ -320,12 +320,11 @@ class Jobs:
         """For good. Returns the objects whose bytes nobody refers to any more."""
         async with self.database.transaction() as connection:
             row = await _one(connection, "delete_job", {"job_id": job_id, "owner_id": owner_id})
-            if row is None or row["id"] is None:
-                job = await self.get(job_id, owner_id)
-                raise GenyardError(
-                    Code.request_conflict, f"the job is {job.state}; cancel it first", field="job_id"
-                )
-            return await delete_unused(connection, row["hashes"])
+            unused = await delete_unused(connection, row["hashes"]) if row else ()
+        if row is None or row["id"] is None:
+            state = await self.state(job_id, owner_id)
+            raise GenyardError(Code.request_conflict, f"the job is {state}; cancel it first", field="job_id")
+        return unused
 
     async def stage_outputs(self, job_id: UUID) -> list[StageOutput]:
         rows = await self._rows("stage_outputs", job_id=job_id)

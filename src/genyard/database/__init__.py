@@ -5,6 +5,7 @@ What the tables mean is documented in `migrations/*.sql` and in the stores that 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib import resources
@@ -31,24 +32,50 @@ class Database:
     def __init__(self, pool: AsyncConnectionPool[Connection], url: str) -> None:
         self.pool = pool
         self.url = url
+        self._giving: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """One of the pool's. A task that is canceled while it asks the pool, or gives back, would lose a connection
+        for good (psycopg_pool 3.3, `tests/unit/test_database.py`): both go on by themselves."""
+        taking = asyncio.ensure_future(self.pool.getconn())
+        try:
+            connection = await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            taking.add_done_callback(self._give_back_unused)
+            raise
+        try:
+            yield connection
+        finally:
+            await asyncio.shield(self._give_back(connection))
+
+    def _give_back_unused(self, taking: asyncio.Future[Connection]) -> None:
+        if not taking.cancelled() and taking.exception() is None:
+            self._give_back(taking.result())
+
+    def _give_back(self, connection: Connection) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(self.pool.putconn(connection))
+        self._giving.add(task)
+        task.add_done_callback(self._giving.discard)
+        return task
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        async with self.pool.connection() as connection, connection.transaction():
+        async with self.connection() as connection, connection.transaction():
             yield connection
 
     async def rows(self, sql: str, **values: Any) -> list[Row]:
         """One statement in a transaction of its own."""
-        async with self.pool.connection() as connection:
+        async with self.connection() as connection:
             return await (await connection.execute(sql, values)).fetchall()
 
     async def row(self, sql: str, **values: Any) -> Row | None:
-        async with self.pool.connection() as connection:
+        async with self.connection() as connection:
             return await (await connection.execute(sql, values)).fetchone()
 
     async def execute(self, sql: str, **values: Any) -> int:
         """The number of rows that it touched."""
-        async with self.pool.connection() as connection:
+        async with self.connection() as connection:
             return (await connection.execute(sql, values)).rowcount
 
     async def connect(self) -> Connection:

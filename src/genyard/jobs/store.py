@@ -379,7 +379,7 @@ class Jobs:
         return waiting["seconds"] if waiting else None
 
     async def _row(self, query: str, **values: Any) -> Row | None:
-        async with self.database.pool.connection() as connection:
+        async with self.database.connection() as connection:
             return await _one(connection, query, values)
 
     async def _rows(self, query: str, **values: Any) -> list[Row]:

@@ -80,8 +80,16 @@ def _served_by(operation: str) -> Iterator[str]:
     for binding in sorted(load_catalog().bindings.values(), key=lambda one: one.key):
         if binding.operation == operation:
             commercial = {True: "yes", False: "**no**", None: "not confirmed"}[binding.licence.commercial]
-            price = f"${binding.price.usd:g} per {binding.price.per}" if binding.price else "unknown"
+            price = _price(binding.price)
             yield f"| {binding.kind} | {binding.model} | {binding.licence.name} | {commercial} | {price} |\n"
+
+
+def _price(price: Any) -> str:
+    if price is None:
+        return "unknown"
+    if price.usd is not None:
+        return f"${price.usd:g} per {price.per}"
+    return f"{price.units:g} units per {price.per}" if price.units is not None else f"by the {price.per}"
 
 
 def http() -> str:

@@ -38,19 +38,24 @@ class Code(StrEnum):
     unauthorized = "access.unauthorized"  # no key, or one that is not known
     forbidden = "access.forbidden"  # a known caller, but not allowed this
     limit_exceeded = "limit.exceeded"  # a queue, rate or size limit of genyard's own
+    spend_capped = "limit.spend"  # a place has spent what it may spend in a day
     content_rejected = "content.rejected"  # refused by a moderation rule, here or at the place
     canceled = "job.canceled"  # somebody asked for it
     expired = "job.expired"  # its deadline passed before it could start
     provider_unreachable = "provider.unreachable"  # the connection never opened, or broke
     provider_timeout = "provider.timeout"  # it took longer than its limit
-    provider_busy = "provider.busy"  # rate limit, no capacity
+    provider_busy = "provider.busy"  # its rate limit, or its limit of runs at once
+    provider_no_capacity = "provider.no_capacity"  # no machine took it up within the time allowed
     provider_rejected = "provider.rejected"  # our credentials or our request were refused
     provider_failed = "provider.failed"  # the run failed there
     provider_interrupted = "provider.interrupted"  # somebody else stopped the run there
     provider_out_of_memory = "provider.out_of_memory"
     provider_missing = "provider.missing"  # a node or a model file is not installed there
     provider_lost = "provider.lost"  # the outcome of a submission cannot be learnt
-    provider_lost_output = "provider.lost_output"  # it succeeded, but the result is gone or empty
+    provider_lost_output = "provider.lost_output"  # it succeeded, but the result is gone
+    provider_bad_output = (
+        "provider.bad_output"  # the result is not what it claims to be, or not where it may be
+    )
     provider_protocol = "provider.protocol"  # an answer that is not of the expected shape
     storage_failed = "storage.failed"  # blobs cannot be read or written
     settings_invalid = "settings.invalid"  # an environment name or genyard.toml is wrong or missing
@@ -68,12 +73,14 @@ REMEDIES: Final[Mapping[Code, Remedy]] = {
     Code.unauthorized: Remedy.fix_request,
     Code.forbidden: Remedy.fix_request,
     Code.limit_exceeded: Remedy.fix_request,
+    Code.spend_capped: Remedy.try_elsewhere,
     Code.content_rejected: Remedy.fix_request,
     Code.canceled: Remedy.fix_request,
     Code.expired: Remedy.fix_request,
     Code.provider_unreachable: Remedy.retry_here,
     Code.provider_timeout: Remedy.try_elsewhere,
     Code.provider_busy: Remedy.retry_here,
+    Code.provider_no_capacity: Remedy.try_elsewhere,
     Code.provider_rejected: Remedy.operator,
     Code.provider_failed: Remedy.try_elsewhere,
     Code.provider_interrupted: Remedy.retry_here,
@@ -81,6 +88,7 @@ REMEDIES: Final[Mapping[Code, Remedy]] = {
     Code.provider_missing: Remedy.operator,
     Code.provider_lost: Remedy.try_elsewhere,
     Code.provider_lost_output: Remedy.try_elsewhere,
+    Code.provider_bad_output: Remedy.try_elsewhere,
     Code.provider_protocol: Remedy.operator,
     Code.storage_failed: Remedy.operator,
     Code.settings_invalid: Remedy.operator,
@@ -90,6 +98,7 @@ REMEDIES: Final[Mapping[Code, Remedy]] = {
 #: Names that existing clients of the plans know; reported beside our code, never instead of it.
 ALIASES: Final[Mapping[Code, str]] = {
     Code.provider_timeout: "PROVIDER_TIMEOUT",
+    Code.provider_no_capacity: "PROVIDER_COLD_START",
     Code.provider_busy: "RATE_LIMITED",
     Code.limit_exceeded: "RATE_LIMITED",
     Code.workflow_invalid: "WORKFLOW_INVALID",

@@ -87,7 +87,12 @@ class ScriptedProvider:
             facts={step.name: {} for step in steps},
         )
 
-    async def submit(self, plan: Plan, key: UUID, media: Mapping[str, Media]) -> Ref:
+    async def quote(self, plan: Plan) -> None:
+        return None
+
+    async def submit(
+        self, plan: Plan, key: UUID, media: Mapping[str, Media], *, webhook: str | None = None
+    ) -> Ref:
         self.submitted.append(key)
         error = self.submits.pop(0) if self.submits else None
         if error is not None:
@@ -113,8 +118,8 @@ class ScriptedProvider:
         assert isinstance(said, Snapshot)
         return said
 
-    def hook(self, headers: Mapping[str, str], body: bytes) -> Ref | None:
-        return None
+    async def hook(self, headers: Mapping[str, str], body: bytes) -> bool:
+        return True
 
     async def cancel(self, ref: Ref) -> Canceled:
         self.canceled.append(ref)

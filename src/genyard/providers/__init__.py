@@ -8,7 +8,7 @@ The runner (`jobs.runner`) is the only caller of the paid half.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -32,6 +32,7 @@ class Capabilities:
     fuses             consecutive steps can be one submission
     finds             a submission can be found again by our key
     quotes            a price can be asked for beforehand
+    webhooks          the place can be told where to say that something happened
     paid              a run costs money
     max_input_bytes   the largest input it takes in one submission; None: only genyard's own limits
     output_retention  how long outputs can be fetched after the end; None: until cleaned by hand
@@ -42,9 +43,23 @@ class Capabilities:
     fuses: bool = False
     finds: bool = False
     quotes: bool = False
+    webhooks: bool = False
     paid: bool = True
     max_input_bytes: int | None = None
     output_retention: timedelta | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """US dollars, and how they are known. What is not known is None in place of a `Cost`, never zero.
+
+    reported   the place said so
+    computed   from what the place reported (seconds, creative units) and a configured or listed price
+    estimated  from the binding's price, before the run or for want of anything better
+    """
+
+    usd: float
+    source: Literal["reported", "computed", "estimated"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,13 +138,18 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Media:
-    """Bytes for a plan's input, readable more than once."""
+    """Bytes for a plan's input, readable more than once.
+
+    link  makes a signed URL at which the place can fetch them for a while; None where nobody outside can reach
+          our storage
+    """
 
     name: str
     media_type: str
     size: int
     sha256: str
     open: Callable[[], AsyncIterator[bytes]]
+    link: Callable[[], Awaitable[str]] | None = None
 
 
 class State(StrEnum):
@@ -167,8 +187,11 @@ class Snapshot:
     progress  0…1 over the whole submission, or None
     detail    for a person: "loading the model", "step 4 of 20", "cold start", "3rd in the queue"
     preview   an unfinished picture (JPEG or PNG bytes), when asked for
+    cold      it waits for a machine that is being started
     word      the vendor's own word for the state, kept as a fact
     seconds   of execution, where the place says so
+    waited    seconds before the execution began, where the place says so
+    cost      once it has ended, where the place says so or says enough to compute it
     """
 
     state: State
@@ -179,14 +202,22 @@ class Snapshot:
     error: GenyardError | None = None
     word: str | None = None
     seconds: float | None = None
+    waited: float | None = None
+    cold: bool = False
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Canceled:
-    """What came of a cancel. `reached`: the place confirmed that it will not (go on to) run."""
+    """What came of a cancel.
+
+    reached  the place confirmed that it will not (go on to) run
+    refused  the place does not cancel this one: it goes on there, and is billed
+    """
 
     reached: bool
     was_running: bool | None = None
+    refused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,9 +258,16 @@ class Provider(Protocol):
         lists every problem of a graph; `provider.missing` names missing nodes and model files."""
         ...
 
-    async def submit(self, plan: Plan, key: UUID, media: Mapping[str, Media]) -> Ref:
+    async def quote(self, plan: Plan) -> Cost | None:
+        """Where `capabilities.quotes`: what the place says that this plan would cost. Else None."""
+        ...
+
+    async def submit(
+        self, plan: Plan, key: UUID, media: Mapping[str, Media], *, webhook: str | None = None
+    ) -> Ref:
         """Uploads, then submits once. `provider.unreachable` only when nothing can have been accepted;
-        an answer that never came is `provider.lost`."""
+        an answer that never came is `provider.lost`. `webhook`: where the place may say that something happened
+        to this submission; only for places with `capabilities.webhooks`."""
         ...
 
     async def find(self, key: UUID) -> Ref | None:
@@ -241,6 +279,11 @@ class Provider(Protocol):
         at the latest after the provider's own interval. Safe from any process at any time. A broken
         connection is not a result: it is retried inside until the interval is over, then `previous` is
         returned again, or `provider.unreachable` raised when there is none."""
+        ...
+
+    async def hook(self, headers: Mapping[str, str], body: bytes) -> bool:
+        """Whether a call of `webhook` comes from the place, by its signature where it signs (header names in lower
+        case). Which submission it is about is in the path, which only the place and we know; the truth is re-read."""
         ...
 
     async def cancel(self, ref: Ref) -> Canceled:

@@ -112,7 +112,12 @@ class PreviewProvider:
             video=step.operation == "animate_photo",
         )
 
-    async def submit(self, plan: Plan, key: UUID, media: Mapping[str, Media]) -> Ref:
+    async def quote(self, plan: Plan) -> None:
+        return None
+
+    async def submit(
+        self, plan: Plan, key: UUID, media: Mapping[str, Media], *, webhook: str | None = None
+    ) -> Ref:
         inputs = {
             role: [b"".join([piece async for piece in media[name].open()]) for name in names]
             for role, names in plan.payload["inputs"].items()
@@ -142,8 +147,8 @@ class PreviewProvider:
             snapshot = _snapshot(ref, run)
         return snapshot
 
-    def hook(self, headers: Mapping[str, str], body: bytes) -> Ref | None:
-        return None
+    async def hook(self, headers: Mapping[str, str], body: bytes) -> bool:
+        return False
 
     async def cancel(self, ref: Ref) -> Canceled:
         run = self._runs.get(ref["key"])

@@ -72,7 +72,9 @@ def _lines(step: dict[str, Any]) -> list[str]:
         ),
         "licence": f"{licence['name']}: {commercial[licence['commercial']]}",
         "note": licence["note"],
-        "price": f"${price['usd']:g} per {price['per']}" if price else "not known: a place of your own",
+        "price": f"${price['usd']:g} per {price['per']}"
+        if price and price["usd"] is not None
+        else "not known: a place of your own",
     }
     return [f"{step['name']}: {step['operation']}"] + [
         f"  {name}: {value}" for name, value in told.items() if value

@@ -29,11 +29,14 @@ EXIT_STATUS: Final[Mapping[Code, int]] = {
     Code.provider_unreachable: 5,
     Code.provider_timeout: 5,
     Code.provider_busy: 5,
+    Code.provider_no_capacity: 5,
+    Code.spend_capped: 5,
     Code.provider_failed: 6,
     Code.provider_interrupted: 6,
     Code.provider_out_of_memory: 6,
     Code.provider_lost: 6,
     Code.provider_lost_output: 6,
+    Code.provider_bad_output: 6,
     Code.provider_protocol: 6,
     Code.provider_rejected: 7,
     Code.provider_missing: 7,
@@ -57,6 +60,7 @@ _OWN_WORDS: Final[Mapping[Code, str]] = {
     Code.canceled: "`genyard rerun` asks for it again",
     Code.expired: "`genyard rerun` asks for it again",
     Code.limit_exceeded: "try again later, or with less",
+    Code.spend_capped: "raise the endpoint's daily_cap_usd in genyard.toml, or wait until midnight (UTC)",
     Code.internal: "a defect of genyard: please report it with the trace id",
 }
 

@@ -122,13 +122,13 @@ def _planned_step(step: BoundStep) -> PlannedStepView:
 
 
 def _price(price: Price | None) -> PriceView | None:
-    return PriceView(usd=price.usd, per=price.per) if price else None
+    return PriceView(usd=price.usd, units=price.units, per=price.per) if price else None
 
 
 def _usd(step: BoundStep) -> float | None:
     """None where it depends on how long the run takes, or nobody has said what it costs."""
     price = step.binding.price
-    if price is None or (price.per == "second" and price.usd):
+    if price is None or price.usd is None or (price.per == "second" and price.usd):
         return None
     return price.usd * (_outputs(step.parameters) if price.per == "output" else 1)
 

@@ -133,8 +133,11 @@ class LicenceView(BaseModel):
 
 
 class PriceView(BaseModel):
-    usd: float
-    per: Literal["output", "second", "request"]
+    """In US dollars, or in the place's own units; both null: by the endpoint's price per second."""
+
+    usd: float | None
+    units: float | None
+    per: Literal["output", "megapixel", "second", "request"]
 
 
 class PlannedStepView(BaseModel):

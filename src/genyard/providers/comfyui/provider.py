@@ -114,7 +114,12 @@ class ComfyUIProvider:
 
     # Submission
 
-    async def submit(self, plan: Plan, key: UUID, media: Mapping[str, Media]) -> Ref:
+    async def quote(self, plan: Plan) -> None:
+        return None
+
+    async def submit(
+        self, plan: Plan, key: UUID, media: Mapping[str, Media], *, webhook: str | None = None
+    ) -> Ref:
         prompt_id = str(key)
         names = await self._upload(plan, prompt_id, media)
         await self._observer.ready()
@@ -232,6 +237,9 @@ class ComfyUIProvider:
             return await self._observer.observe(ref, previous, wake)
         except FAILURES as failure:
             raise_for(failure, self._place, "following a run")
+
+    async def hook(self, headers: Mapping[str, str], body: bytes) -> bool:
+        return False
 
     async def cancel(self, ref: Ref) -> Canceled:
         try:

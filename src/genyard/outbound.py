@@ -225,12 +225,12 @@ def _target(here: URL, answer: aiohttp.ClientResponse) -> URL:
     if not where:
         raise _refused(here, f"it redirects (HTTP {answer.status}) without saying where to")
     try:
-        there = here.join(URL(where, encoded=where.isascii() and " " not in where))
+        there = _checked(here.join(URL(where, encoded=where.isascii() and " " not in where)), where)
     except ValueError:
         raise _refused(here, "it redirects to what is no URL") from None
     if here.scheme == "https" and there.scheme == "http":
         raise _refused(there, "a redirect leads from https to http")
-    return _checked(there, where)
+    return there
 
 
 def _checked(url: URL, written: str) -> URL:
@@ -240,7 +240,7 @@ def _checked(url: URL, written: str) -> URL:
             f"the place named a result by a {url.scheme or 'relative'} URL; only http and https are fetched",
         )
     host = url.raw_host
-    if not host or any(character.isspace() or not character.isprintable() for character in host + written):
+    if not host or " " in host or not written.isprintable():
         raise GenyardError(Code.provider_bad_output, "the place named a result by what is no URL")
     if "@" in (url.raw_authority or ""):
         raise _refused(url, "it carries a user name")
@@ -323,8 +323,10 @@ def _fail(url: URL, failure: BaseException, silence: float) -> NoReturn:
         raise _refused(url, "its address is no valid one") from None
     if isinstance(failure, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
         why = "does not accept a connection"
-    elif isinstance(failure, TimeoutError):
+    elif isinstance(failure, aiohttp.ServerTimeoutError):
         why = f"sent nothing for {silence:g} s"
+    elif isinstance(failure, TimeoutError):
+        why = f"is too slow: not done after {_LONGEST:g} s"
     else:
         why = "broke the connection"
     raise GenyardError(Code.provider_unreachable, f"{_shown(url)} {why} (while fetching a result)") from None

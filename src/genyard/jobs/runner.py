@@ -30,7 +30,7 @@ from genyard.jobs.live import Live, Notice
 from genyard.jobs.model import Asset, AttemptState, JobState
 from genyard.jobs.outputs import OutputStore
 from genyard.jobs.store import Claim, Jobs
-from genyard.providers import Media, MediaInput, PlanInput, Provider, Ref, Snapshot, State, StepOutput
+from genyard.providers import Media, MediaInput, Plan, PlanInput, Provider, Ref, Snapshot, State, StepOutput
 from genyard.storage import Blob, Storage
 from genyard.telemetry import bind_trace, get_logger
 
@@ -92,9 +92,11 @@ class Runner:
         claim = await self._jobs.claim(stage_id, epoch, worker_id, uuid4())
         if claim is None:
             return
+        unsent = [claim.plan]
+        claim = replace(claim, plan=replace(claim.plan, payload={}))
         bind_trace(claim.trace_id)
         try:
-            await self._run(claim)
+            await self._run(claim, unsent)
         except _FenceLost:
             _log.warning("another runner has taken the stage over", stage=str(stage_id))
         except GenyardError as error:
@@ -106,7 +108,7 @@ class Runner:
             told = GenyardError(Code.internal, f"genyard failed ({type(defect).__name__}); see its log")
             await self._failed(claim, told, AttemptState.failed)
 
-    async def _run(self, claim: Claim) -> None:
+    async def _run(self, claim: Claim, unsent: list[Plan]) -> None:
         if claim.expired:
             error = GenyardError(Code.expired, "its deadline passed before it could start")
             await self._end(claim, JobState.expired, AttemptState.canceled, error)
@@ -120,7 +122,7 @@ class Runner:
             raise GenyardError(
                 Code.settings_invalid, f"the endpoint {claim.endpoint!r} is no longer configured here"
             )
-        drive = _Drive(self, claim, provider, claim.key)
+        drive = _Drive(self, claim, provider, claim.key, unsent)
         if claim.job_state is JobState.canceling:
             drive.want_cancel()
         async with self._live.listening(claim.job_id, drive.hear):
@@ -275,10 +277,14 @@ class Runner:
 
 
 class _Drive:
-    """One attempt from submission to its last snapshot."""
+    """One attempt from submission to its last snapshot. Thousands may wait: `unsent` holds the plan with its payload
+    until the place has it, and nobody else keeps that."""
 
-    def __init__(self, runner: Runner, claim: Claim, provider: Provider, key: UUID) -> None:
+    def __init__(
+        self, runner: Runner, claim: Claim, provider: Provider, key: UUID, unsent: list[Plan]
+    ) -> None:
         self.claim = claim
+        self._unsent = unsent
         self._runner = runner
         self._provider = provider
         self._key = key
@@ -292,9 +298,8 @@ class _Drive:
         self._unsaid: Snapshot | None = None
         self._saying: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
-        self._over = asyncio.Event()
-        self._recorded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._recorded.set_result(None)
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._recording: asyncio.Task[None] | None = None
 
     def hear(self, notice: Notice) -> None:
         if notice.kind == "cancel":
@@ -314,15 +319,17 @@ class _Drive:
 
     async def to_the_end(self) -> Snapshot:
         ref = await self._submitted()
+        self._unsent.clear()
         if ref is None:
             return Snapshot(state=State.canceled)
         try:
             snapshot = await self._observe(ref)
-            await self._recorded
+            if self._recording is not None:
+                await self._recording
             return snapshot
         finally:
-            self._over.set()
-            tasks = [task for task in (self._saying, self._looking, self._recorded) if task is not None]
+            self._over.set_result(None)
+            tasks = [task for task in (self._saying, self._looking, self._recording) if task is not None]
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._runner.drop_preview(self._preview)
 
@@ -339,14 +346,15 @@ class _Drive:
         if self._cancel_wanted:
             return None
         media = await self._runner.media(claim)
-        ref = await provider.submit(claim.plan, self._key, media)
-        self._recorded = asyncio.create_task(self._runner.record_ref(claim, ref), name="genyard-record")
+        ref = await provider.submit(self._unsent[0], self._key, media)
+        self._recording = asyncio.create_task(self._record(ref), name="genyard-record")
         if not provider.capabilities.finds:
-            await self._recorded
-        self.claim = replace(
-            claim, plan=replace(claim.plan, payload={})
-        )  # thousands may wait: keep what is needed
+            await self._recording
         return ref
+
+    async def _record(self, ref: Ref) -> None:
+        await self._runner.record_ref(self.claim, ref)
+        self._recording = None
 
     async def _find(self) -> Ref | None:
         if not self._provider.capabilities.finds:
@@ -419,10 +427,9 @@ class _Drive:
 
     async def _say(self) -> None:
         while self._unsaid is not None:
-            with contextlib.suppress(TimeoutError):
-                pause = max(0.0, self._told_at + _TICK_SECONDS - self._runner.now())
-                await asyncio.wait_for(self._over.wait(), pause)
-            if self._over.is_set():
+            pause = max(0.0, self._told_at + _TICK_SECONDS - self._runner.now())
+            await asyncio.wait({self._over}, timeout=pause)
+            if self._over.done():
                 return
             snapshot, self._unsaid = self._unsaid, None
             now = self._runner.now()
@@ -437,3 +444,4 @@ class _Drive:
             else:
                 snapshot = replace(snapshot, preview=None)
             self._preview = await self._runner.publish(self.claim, snapshot, self._preview)
+        self._saying = None

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -30,6 +30,8 @@ _GROWTH: Final = 1.5
 #: Of `poll`: how often the place is asked for its counters, and of how many runs it is worth a call.
 _COUNTING: Final = 1 / 3
 _WORTH_COUNTING: Final = 4
+#: The pump sleeps at least this many seconds: timers may fire a little early.
+_TICK: Final = 0.001
 _MAX_AT_ONCE: Final = 64
 _MAX_WATCHES: Final = 20_000
 
@@ -65,18 +67,25 @@ class Counts:
 
 
 class _Budget:
-    """At most `slots` calls in any `window`: a fixed number per second, without bursts above it."""
+    """At most `slots` calls in any `window`: so many per second, and never more within one. Some are kept for those
+    who were woken; the others are spread over the window."""
 
     def __init__(self, per_second: float) -> None:
         self._slots = max(2, round(per_second))
         self._window = self._slots / per_second
-        self._kept = max(1, self._slots // 10)
+        self._shared = self._slots - max(1, self._slots // 10)
+        self._burst = max(1, self._shared // 4)
         self._times: deque[float] = deque(maxlen=self._slots)
 
     def free_at(self, *, urgent: bool) -> float:
-        """When the next call may leave. Some slots are kept for those who were woken."""
-        usable = self._slots if urgent else self._slots - self._kept
-        return float("-inf") if len(self._times) < usable else self._times[-usable] + self._window
+        """When the next call may leave."""
+        if urgent:
+            return self._after(self._slots, self._window)
+        spread = self._window * self._burst / self._shared
+        return max(self._after(self._shared, self._window), self._after(self._burst, spread))
+
+    def _after(self, calls: int, span: float) -> float:
+        return float("-inf") if len(self._times) < calls else self._times[-calls] + span
 
     def spend(self, now: float) -> None:
         self._times.append(now)
@@ -102,26 +111,36 @@ class _Watch:
     answered: int = 0
     observers: int = 0
     reading: bool = False
-    likely: bool = False
     latest: Snapshot | None = None
     failure: Exception | None = None
     refusal: GenyardError | None = None
-    waiter: asyncio.Future[Any] | None = None
+    rests: tuple[asyncio.Timeout, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return str(self.ref["id"])
 
     @property
     def ended(self) -> bool:
         return self.latest is not None and self.latest.state.ended
 
     def tell(self) -> None:
-        waiter, self.waiter = self.waiter, None
-        if waiter is not None:
-            waiter.set_result(None)
+        """Whoever rests looks again."""
+        moment = asyncio.get_running_loop().time()
+        for rest in self.rests:
+            if not rest.expired():
+                rest.reschedule(moment)
 
-    def changed(self) -> asyncio.Future[Any]:
-        """What `tell` ends. One for all observers."""
-        if self.waiter is None:
-            self.waiter = asyncio.get_running_loop().create_future()
-        return self.waiter
+    async def rest(self, seconds: float, wake: asyncio.Event | None) -> None:
+        """Until `tell`, `wake` or the end of `seconds`. A time-out that is brought forward, not a task for each of
+        them: thousands may rest."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds) as rest:
+                self.rests = (*self.rests, rest)
+                try:
+                    await (asyncio.get_running_loop().create_future() if wake is None else wake.wait())
+                finally:
+                    self.rests = tuple(one for one in self.rests if one is not rest)
 
 
 class Poller:
@@ -149,8 +168,12 @@ class Poller:
         self._read, self._stop, self._counts = read, stop, counts
         self._limits, self._clock = limits, clock
         self._budget = _Budget(calls_per_second)
-        self._watches: OrderedDict[str, _Watch] = OrderedDict()
-        self._woken: OrderedDict[str, _Watch] = OrderedDict()
+        self._watches: dict[str, _Watch] = {}
+        self._woken: dict[str, _Watch] = {}
+        self._running: dict[str, _Watch] = {}
+        self._waiting: dict[str, _Watch] = {}
+        self._unread: OrderedDict[str, _Watch] = OrderedDict()
+        self._likely: dict[str, _Watch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._pump: asyncio.Task[None] | None = None
         self._nudged = asyncio.Event()
@@ -171,7 +194,7 @@ class Poller:
         """Something happened to this run (a cancel, a webhook): it is read first."""
         watch = self._watches.get(str(ref["id"]))
         if watch is not None and not watch.ended:
-            self._woken[str(ref["id"])] = watch
+            self._woken[watch.name] = watch
             self._nudged.set()
 
     # Observation
@@ -180,7 +203,6 @@ class Poller:
         """As `Provider.observe`: a failure is raised only when there is nothing to return."""
         watch = self._watch(ref)
         watch.observers += 1
-        woken: asyncio.Task[Any] = asyncio.ensure_future(wake.wait())
         until, wanted = self._clock() + self._limits.interval, None
         try:
             while True:
@@ -197,13 +219,11 @@ class Poller:
                 if now >= until:
                     return _what_is_known(watch, previous)
                 self._attend(watch)
-                waits = {watch.changed()} if wanted is not None else {watch.changed(), woken}
-                await asyncio.wait(waits, timeout=until - now, return_when=asyncio.FIRST_COMPLETED)
+                await watch.rest(until - now, wake if wanted is None else None)
         finally:
-            woken.cancel()
             watch.observers -= 1
-            if (watch.ended or watch.refusal is not None) and self._watches.get(str(ref["id"])) is watch:
-                del self._watches[str(ref["id"])]
+            if watch.ended or watch.refusal is not None:
+                self._forget(watch)
 
     def _watch(self, ref: Ref) -> _Watch:
         name = str(ref["id"])
@@ -211,16 +231,22 @@ class Poller:
         if watch is None:
             now = self._clock()
             watch = _Watch(ref=ref, since=now, due=now, contact=now, pause=self._limits.poll * _FIRST_PAUSE)
-            self._watches[name] = watch
-            self._make_room()
+            if len(self._watches) >= _MAX_WATCHES:
+                self._forget(next((one for one in self._watches.values() if not one.observers), None))
+            self._watches[name] = self._waiting[name] = self._unread[name] = watch
         return watch
 
-    def _make_room(self) -> None:
-        """What nobody looks at any more goes first."""
-        if len(self._watches) > _MAX_WATCHES:
-            idle = (name for name, one in self._watches.items() if not one.observers)
-            if (name := next(idle, None)) is not None:
-                del self._watches[name]
+    def _forget(self, watch: _Watch | None) -> None:
+        if watch is not None and self._watches.get(watch.name) is watch:
+            for line in (
+                self._watches,
+                self._woken,
+                self._running,
+                self._waiting,
+                self._unread,
+                self._likely,
+            ):
+                line.pop(watch.name, None)
 
     def _attend(self, watch: _Watch) -> None:
         """The pump runs, and knows of this run if it is due before anything that the pump has planned."""
@@ -239,7 +265,8 @@ class Poller:
             if self._planned <= now:
                 continue
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if self._planned == float("inf") else self._planned - now):
+                pause = None if self._planned == float("inf") else max(_TICK, self._planned - now)
+                async with asyncio.timeout(pause):
                     await self._nudged.wait()
 
     def _take_turns(self, now: float) -> float:
@@ -274,28 +301,26 @@ class Poller:
         return None
 
     def _next_due(self, now: float) -> _Watch | None:
-        due = [one for one in self._open() if one.due <= now]
-        if running := [one for one in due if one.started is not None]:
+        running = [one for one in self._running.values() if one.due <= now and _may_be_read(one)]
+        if running:
             return min(running, key=lambda one: (one.due, one.started))
-        if not due:
-            return None
         self._oldest_next = not self._oldest_next
-        if self._oldest_next:
-            return min(due, key=lambda one: one.read_at)
-        return min(due, key=lambda one: (not one.likely, one.since))
-
-    def _open(self) -> Iterable[_Watch]:
-        return (one for one in self._watches.values() if one.observers and not one.reading and not one.ended)
+        lines = (self._likely, self._waiting) if self._oldest_next else (self._unread,)
+        ready = (one for line in lines for one in line.values() if one.due <= now and _may_be_read(one))
+        return next(ready, None)
 
     def _next_time(self, now: float) -> float:
-        times = [one.due for one in self._open()]
+        times = [one.due for one in self._watches.values() if _may_be_read(one)]
         if times and self._counts is not None and len(times) >= _WORTH_COUNTING:
             times.append(self._counted_at + self._limits.poll * _COUNTING)
         return max(now, min(times, default=float("inf")))
 
     def _begin(self, watch: _Watch, now: float) -> None:
-        self._woken.pop(str(watch.ref["id"]), None)
-        watch.reading, watch.likely, watch.read_at = True, False, now
+        self._woken.pop(watch.name, None)
+        self._likely.pop(watch.name, None)
+        if watch.name in self._unread:
+            self._unread.move_to_end(watch.name)
+        watch.reading, watch.read_at = True, now
         watch.reads += 1
         self._spawn(self._look(watch), now)
 
@@ -314,7 +339,7 @@ class Poller:
     def _should_count(self, now: float) -> bool:
         if self._counted_at + self._limits.poll * _COUNTING > now:
             return False
-        return sum(1 for _ in self._open()) >= _WORTH_COUNTING
+        return sum(map(_may_be_read, self._watches.values())) >= _WORTH_COUNTING
 
     async def _count(self, counts: Callable[[], Awaitable[Counts | None]]) -> None:
         try:
@@ -324,17 +349,15 @@ class Poller:
         if told is None:
             return
         now = self._clock()
-        fresh = now - self._limits.poll * _COUNTING
-        waiting = [
-            one for one in self._watches.values() if one.observers and one.started is None and not one.ended
-        ]
+        stale = now - self._limits.poll * _COUNTING
+        waiting = [one for one in self._waiting.values() if one.observers]
         for one in waiting[: max(0, len(waiting) - told.waiting)]:
-            if one.read_at < fresh:
-                one.likely, one.due = True, min(one.due, now)
+            if one.read_at < stale:
+                self._likely[one.name], one.due = one, min(one.due, now)
         if told.ended is not None:
-            gone = max(0, told.ended - self._ended) if self._ended is not None else 0
+            gone = 0 if self._ended is None else max(0, told.ended - self._ended)
             self._ended = told.ended
-            running = [one for one in self._open() if one.started is not None and one.read_at < fresh]
+            running = [one for one in self._running.values() if one.observers and one.read_at < stale]
             for one in sorted(running, key=lambda one: one.started or 0.0)[:gone]:
                 one.due = min(one.due, now)
 
@@ -366,13 +389,25 @@ class Poller:
         if seen.state is State.running and watch.started is None:
             watch.started = now - (seen.seconds or 0.0)
             watch.pause = self._limits.poll * _FIRST_PAUSE
-        elif seen.state is State.queued:
+            self._line_up(watch)
+        elif seen.state is State.queued and watch.started is not None:
             watch.started = None  # it was taken back
+            self._line_up(watch)
         if not seen.state.ended and self._deadline(watch) <= now:
             seen = await self._end(watch, seen)
         watch.latest = seen
         watch.due = min(now + watch.pause, max(now, self._deadline(watch)))
         watch.pause = min(self._limits.poll, watch.pause * _GROWTH)
+
+    def _line_up(self, watch: _Watch) -> None:
+        if self._watches.get(watch.name) is not watch:
+            return
+        for line in (self._running, self._waiting, self._unread, self._likely):
+            line.pop(watch.name, None)
+        if watch.started is not None:
+            self._running[watch.name] = watch
+        else:
+            self._waiting[watch.name] = self._unread[watch.name] = watch
 
     def _limit(self, watch: _Watch) -> float:
         if watch.started is None:
@@ -420,6 +455,10 @@ class Poller:
             asked = failure.context.get("retry_after") if isinstance(failure, GenyardError) else None
             asked = float(asked) if isinstance(asked, int | float) else 0.0
             self._quiet_until = now + max(min(pause, 4 * self._limits.poll), asked)
+
+
+def _may_be_read(watch: _Watch) -> bool:
+    return bool(watch.observers) and not watch.reading and not watch.ended
 
 
 def _concerns_all(failure: Exception) -> bool:

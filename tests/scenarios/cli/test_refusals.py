@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,14 @@ NOWHERE = {"IMAGE_GENERATION_PROVIDER": "comfyui", "COMFYUI_ENDPOINT": "http://1
         (("cutout", __file__), 2, "media.invalid", "test_refusals.py"),
         (("layers", "{picture}", "--layers", "11"), 2, "request.invalid", "less than or equal to 10"),
         (("assets", "--fact", "seed"), 2, "request.invalid", "NAME=VALUE"),
+        (("assets", "--fact", "seed=NaN"), 2, "request.invalid", "finite"),
+        (("assets", "--fact", 'seed="\\u0000"'), 2, "request.invalid", "NUL"),
+        (("assets", "--role", "hero"), 2, "request.invalid", "layer"),
+        (("jobs", "--operation", "paint"), 2, "request.invalid", "txt2img"),
+        (("jobs", "--search", "\udcff"), 2, "request.invalid", "UTF-8"),
+        (("generate", "x", "--tag", "\udcff"), 2, "request.invalid", "UTF-8"),
+        (("generate", "x", "--expires-in", "0"), 2, "request.invalid", "expires_in"),
+        (("generate", "x", "--size", ""), 2, "request.invalid", "768x512"),
         (("cancel", "00000000-0000-7000-8000-000000000000"), 3, "request.not_found", "no job"),
     ],
 )
@@ -51,6 +60,10 @@ async def test_a_request_that_is_wrong(
         ({"3": {"inputs": {}}}, "class_type"),
         ({"operation": "txt3img"}, "txt2img"),
         ({"steps": "many"}, "list"),
+        ({"operation": "txt2img", "parameters": {"prompt": "a\x00b"}}, "NUL"),
+        ({"operation": "txt2img", "parameters": {"prompt": "x"}, "tags": ["\x00"]}, "NUL"),
+        ({"operation": "txt2img", "parameters": {"prompt": "x", "guidance": math.nan}}, "finite"),
+        ({"operation": "img2img", "parameters": {"prompt": "x"}, "inputs": {"image": None}}, "asset id"),
         ([], "object"),
     ],
 )
@@ -60,6 +73,29 @@ async def test_a_document_that_is_no_workflow(
     told = await cli("run", write_json("wrong.json", document), "--json")
     assert told.status == 2
     assert words in told.document["error"]["message"]
+
+
+async def test_a_document_that_is_too_deep(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> None:
+    deep = tmp_path_factory.mktemp("deep") / "deep.json"
+    for levels, words in ((100, "50 levels"), (100_000, "not JSON")):
+        deep.write_text('{"1": ' * levels + "{}" + "}" * levels)
+        told = await cli("run", str(deep), "--json")
+        assert (told.status, told.document["error"]["code"]) == (2, "request.invalid")
+        assert words in told.document["error"]["message"]
+
+
+async def test_the_file_that_is_wrong_is_named(cli: Cli) -> None:
+    added = await cli("assets", "add", __file__, "--json")
+    assert (added.status, added.document["error"]["field"]) == (2, "FILE")
+    cut = await cli("cutout", __file__, "--json")
+    assert (cut.status, cut.document["error"]["field"]) == (2, "inputs.image")
+    assert cut.err.startswith("genyard: IMAGE: ")
+
+
+async def test_a_wrong_part_of_an_option_is_told_by_the_option(cli: Cli, picture: Path) -> None:
+    told = await cli("generate", "x", "--control", f"magic:{picture}")
+    assert told.status == 2
+    assert told.err.startswith("genyard: --control: kind: input should be 'canny'")
 
 
 async def test_a_server_that_is_down(cli: Cli) -> None:

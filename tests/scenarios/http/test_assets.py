@@ -159,7 +159,7 @@ async def test_a_body_far_over_the_limit_is_not_read(client: Client) -> None:
         ({"data": "data:image/png,abc"}, "data"),
         ({"data": "aGk=", "colour": "red"}, "colour"),
         ({"data": "aGk=", "tags": "red"}, "tags"),
-        ({"data": "aGk=", "name": "a\x00b"}, None),
+        ({"data": "aGk=", "name": "a\x00b"}, "name"),
         ([], None),
     ],
 )
@@ -208,10 +208,20 @@ async def test_assets_are_found_by_role_tag_fact_and_words(client: Client) -> No
     assert (await client.get(f"/v1/assets?tag={word}&role=video")).json == {"assets": [], "next": None}
 
 
-@pytest.mark.parametrize("facts", ["[]", "7", "{", '{"a": NaN}', '{"a": "\\u0000"}', '{"a": "\\ud800"}'])
-async def test_facts_must_be_a_json_object(client: Client, facts: str) -> None:
+@pytest.mark.parametrize(
+    ("facts", "field"),
+    [
+        ("[]", "facts"),
+        ("7", "facts"),
+        ("{", "facts"),
+        ('{"a": NaN}', "facts"),
+        ('{"a": "\\u0000"}', "facts.a"),
+        ('{"a": "\\ud800"}', "facts.a"),
+    ],
+)
+async def test_facts_must_be_a_json_object(client: Client, facts: str, field: str) -> None:
     answer = await client.get("/v1/assets", params={"facts": facts})
-    assert (answer.status, answer.error["field"]) == (422, "facts")
+    assert (answer.status, answer.error["field"]) == (422, field)
 
 
 async def test_a_deleted_asset_is_gone(client: Client) -> None:

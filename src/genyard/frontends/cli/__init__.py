@@ -18,6 +18,7 @@ from genyard.errors import Code, GenyardError
 from genyard.frontends.cli.composition import Composition, Load, Product
 from genyard.frontends.cli.exits import EXIT_STATUS, INTERRUPTED, complain, describe, print_json
 from genyard.frontends.cli.table import COMMANDS
+from genyard.frontends.storable import require_text
 
 __all__ = ["EXIT_STATUS", "Composition", "Load", "Product", "build_cli", "run"]
 
@@ -49,6 +50,7 @@ def run(load: Load, arguments: Sequence[str] | None = None) -> NoReturn:
 def _guarded(load: Load, given: list[str]) -> int:
     wanted = next((word for word in given if not word.startswith("-")), None)
     try:
+        _require_words(given)
         status: Any = build_cli(wanted)(
             args=given or ["--help"], obj=load, standalone_mode=False, prog_name="genyard"
         )
@@ -64,6 +66,16 @@ def _guarded(load: Load, given: list[str]) -> int:
 
         traceback.print_exc()
         return _told(GenyardError(Code.internal, f"{type(defect).__name__}: {defect}"), given)
+
+
+def _require_words(given: list[str]) -> None:
+    for word in given:
+        try:
+            require_text(word)
+        except ValueError as wrong:
+            raise GenyardError(
+                Code.request_invalid, f"{word!a} is not text in UTF-8; write it, or name the file, in UTF-8"
+            ) from wrong
 
 
 def _told(error: GenyardError, given: list[str]) -> int:

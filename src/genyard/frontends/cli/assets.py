@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,7 +66,11 @@ def delete(context: typer.Context, asset_id: o.AssetId, yes: o.Yes = False, json
 
 
 async def _list(session: Session) -> None:
+    from genyard.operations import Role
+
     options = session.options
+    if options["role"] and options["role"] not in Role.__members__:
+        raise wrong(f"{options['role']!r} is not one of {', '.join(Role)}", "--role")
     filters: dict[str, Any] = {name: options[name] for name in ("tag", "role", "search")}
     filters["facts"] = dict(_fact(text) for text in options["fact"] or ()) or None
     async with session.open() as product:
@@ -83,10 +86,7 @@ def _fact(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not (name and equals):
         raise wrong(f"{text!r} is not NAME=VALUE, for example model=sdxl", "--fact")
-    try:
-        return name, jsonlib.loads(value)
-    except ValueError:
-        return name, value
+    return name, o.parse_value(value, "--fact")
 
 
 async def _get(session: Session) -> None:
@@ -107,12 +107,12 @@ async def _get(session: Session) -> None:
 
 
 async def _add(session: Session) -> None:
-    from genyard.frontends.cli.inputs import read_file
+    from genyard.frontends.cli.inputs import read_file, upload
 
     name = session.options["file"]
     data = read_file(name, "FILE")
     async with session.open() as product:
-        asset = await product.studio.upload(data, name=name, tags=session.options["tag"] or ())
+        asset = await upload(product, name, data, "FILE", session.options["tag"] or ())
     if session.as_json:
         print_json(asset.as_json())
     else:

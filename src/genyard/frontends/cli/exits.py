@@ -56,7 +56,7 @@ _REMEDY_WORDS: Final[Mapping[Remedy, str]] = {
 _OWN_WORDS: Final[Mapping[Code, str]] = {
     Code.request_unsupported: "change the request, or the place (IMAGE_GENERATION_PROVIDER)",
     Code.settings_invalid: "change the setting and try again",
-    Code.not_found: "`genyard jobs` and `genyard assets` list what is there",
+    Code.not_found: "`genyard jobs`, `genyard assets` and `genyard keys list` show what is there",
     Code.canceled: "`genyard rerun` asks for it again",
     Code.expired: "`genyard rerun` asks for it again",
     Code.limit_exceeded: "try again later, or with less",
@@ -79,6 +79,9 @@ _OPTION_NAMES: Final[Mapping[str, str]] = {
     "inputs.image": "IMAGE",
     "inputs.video": "--driving",
     "inputs.control": "--control",
+    "job_id": "ID",
+    "asset_id": "ID",
+    "prefix": "PREFIX",
 }
 
 
@@ -117,6 +120,7 @@ def _as_option(field: str | None) -> str | None:
     if field is None:
         return None
     name = field.removeprefix("parameters.")
-    if name in _OPTION_NAMES:
-        return _OPTION_NAMES[name]
-    return f"--{name}" if name != field and "." not in name else field
+    if name == field or name in _OPTION_NAMES:
+        return _OPTION_NAMES.get(name, field)
+    first = name.partition(".")[0]  # `controlnets.0.kind` is about --control
+    return _OPTION_NAMES.get(first, f"--{first}")

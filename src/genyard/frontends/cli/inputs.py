@@ -14,6 +14,7 @@ from genyard.errors import Code, GenyardError
 from genyard.frontends.cli.composition import Product
 from genyard.frontends.cli.exits import wrong
 from genyard.frontends.cli.session import find_asset
+from genyard.frontends.storable import require_storable
 
 if TYPE_CHECKING:
     from genyard.jobs.model import Asset
@@ -29,12 +30,9 @@ async def upload_inputs(
 
     All files are read before the first is stored.
     """
-    files = {
-        word: await asyncio.to_thread(read_file, word, f"inputs.{role}")
-        for role, word in _words(steps)
-        if _is_file(word)
-    }
-    assets = {word: await _upload(product, word, data) for word, data in files.items()}
+    fields = {word: f"inputs.{role}" for role, word in _words(steps) if _is_file(word)}
+    files = {word: await asyncio.to_thread(read_file, word, field) for word, field in fields.items()}
+    assets = {word: await upload(product, word, data, fields[word]) for word, data in files.items()}
     identities = {word: str(asset.id) for word, asset in assets.items()}
     for _, word in _words(steps):
         if word.startswith(_ASSET):
@@ -62,10 +60,11 @@ def read_file(name: str, field: str) -> bytes:
 def read_json(name: str, field: str) -> dict[str, Any]:
     try:
         document = json.loads(read_file(name, field))
-    except ValueError as broken:
+    except (ValueError, RecursionError) as broken:
         raise wrong(f"{name!r} is not JSON: {broken}", field) from broken
     if not isinstance(document, dict):
         raise wrong(f"{name!r} holds no JSON object", field)
+    require_storable(document)
     return document
 
 
@@ -74,7 +73,12 @@ def _words(steps: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     for step in steps:
         inputs = step.get("inputs") or {}
         if isinstance(inputs, Mapping):
-            found += [(role, str(word)) for role, given in inputs.items() for word in _listed(given)]
+            found += [
+                (role, word)
+                for role, given in inputs.items()
+                for word in _listed(given)
+                if isinstance(word, str)
+            ]
     return found
 
 
@@ -91,14 +95,14 @@ def _is_file(word: str) -> bool:
     return True
 
 
-async def _upload(product: Product, word: str, data: bytes) -> Asset:
+async def upload(product: Product, word: str, data: bytes, field: str, tags: Sequence[str] = ()) -> Asset:
     try:
-        return await product.studio.upload(data, name=Path(word).name)
+        return await product.studio.upload(data, name=Path(word).name, tags=tags)
     except GenyardError as error:
         if error.code is not Code.media_invalid:
             raise
         raise GenyardError(
-            error.code, f"{word}: {error.message}", field=error.field, context=error.context
+            error.code, f"{word}: {error.message}", field=field, context=error.context
         ) from error
 
 
@@ -107,7 +111,7 @@ def _with_ids(step: Mapping[str, Any], identities: Mapping[str, str]) -> dict[st
     if not isinstance(inputs, Mapping):
         return dict(step)
     told = {
-        role: [identities.get(str(word), str(word)) for word in _listed(given)]
+        role: [identities.get(word, word) if isinstance(word, str) else word for word in _listed(given)]
         for role, given in inputs.items()
     }
     return {**step, "inputs": told}

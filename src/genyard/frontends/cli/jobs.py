@@ -76,8 +76,11 @@ def delete(context: typer.Context, job_id: o.JobId, yes: o.Yes = False, json: o.
 
 async def _list(session: Session) -> None:
     from genyard.jobs.model import JobState
+    from genyard.operations import OPERATIONS
 
     options = session.options
+    if options["operation"] and options["operation"] not in OPERATIONS:
+        raise wrong(f"{options['operation']!r} is not one of {', '.join(OPERATIONS)}", "--operation")
     if options["state"] and options["state"] not in JobState.__members__:
         raise wrong(f"{options['state']!r} is not one of {', '.join(JobState)}", "--state")
     filters: dict[str, Any] = {name: options[name] for name in ("state", "operation", "tag", "search")}

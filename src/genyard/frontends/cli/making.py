@@ -7,7 +7,6 @@ the row; `options.step_from` turns what was typed into a request, by the tables 
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, get_args
@@ -170,14 +169,10 @@ def workflow_step(workflow: dict[str, Any], values: Sequence[str], media: Sequen
 
 
 def _value(text: str) -> tuple[str, Any]:
-    """The value as JSON where it is JSON (7, true, "7"), else as text."""
     site, equals, value = text.partition("=")
     if not equals or "." not in site:
         raise wrong(f"{text!r} is not NODE.INPUT=VALUE, for example 3.seed=7", "--set")
-    try:
-        return site, json.loads(value)
-    except ValueError:
-        return site, value
+    return site, o.parse_value(value, "--set")
 
 
 def _medium(text: str) -> tuple[str, str, str]:

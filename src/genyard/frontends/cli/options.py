@@ -6,6 +6,7 @@ holds them against the operations, so that none is forgotten.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from genyard.frontends.cli.exits import wrong
+from genyard.frontends.storable import require_storable
 
 Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="What to draw.", show_default=False)]
 Image = Annotated[
@@ -149,7 +151,7 @@ def step_from(operation: str, options: Mapping[str, Any]) -> dict[str, Any]:
     parameters = {
         PARAMETERS[name]: value for name, value in options.items() if name in PARAMETERS and value is not None
     }
-    if options.get("size"):
+    if options.get("size") is not None:
         parameters["width"], parameters["height"] = parse_size(options["size"])
     if options.get("lora"):
         parameters["loras"] = [parse_lora(text) for text in options["lora"]]
@@ -159,12 +161,27 @@ def step_from(operation: str, options: Mapping[str, Any]) -> dict[str, Any]:
         parameters["controlnets"] = [control for control, _ in controls]
         inputs["control"] = [file for _, file in controls]
     step = {"operation": operation, "parameters": parameters, "inputs": inputs}
-    return {**step, "model": options["model"]} if options.get("model") else step
+    return step if options.get("model") is None else {**step, "model": options["model"]}
 
 
 def fields_from(options: Mapping[str, Any]) -> dict[str, Any]:
     """Tags, priority and the rest that concerns the job as a whole."""
-    return {FIELDS[name]: value for name, value in options.items() if name in FIELDS and value}
+    return {FIELDS[name]: value for name, value in options.items() if name in FIELDS and _is_given(value)}
+
+
+def _is_given(value: Any) -> bool:
+    """Zero is; a flag that is off, and an option that may be repeated but never was, are not."""
+    return value is not None and value is not False and value != []
+
+
+def parse_value(text: str, option: str) -> Any:
+    """As JSON where it is JSON (7, true, "7"), else as text."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    require_storable(value, option)
+    return value
 
 
 def parse_size(text: str) -> tuple[int, int]:

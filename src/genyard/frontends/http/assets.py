@@ -15,10 +15,11 @@ from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from genyard.errors import Code, GenyardError
-from genyard.frontends.http.bodies import UploadBody, require_storable, require_text
+from genyard.frontends.http.bodies import UploadBody
 from genyard.frontends.http.caller import KEYS, Caller, Text, WithCaller
 from genyard.frontends.http.errors import from_validation
 from genyard.frontends.http.views import AssetListView, AssetView, UploadedView, answers, asset_view
+from genyard.frontends.storable import require_storable
 from genyard.jobs.model import Asset
 from genyard.operations import Role
 
@@ -194,10 +195,7 @@ def _facts(text: str | None) -> Mapping[str, Any] | None:
             'facts is a JSON object, for example {"operation": "txt2img"}',
             field="facts",
         )
-    try:
-        require_storable(facts)
-    except ValueError as wrong:
-        raise GenyardError(Code.request_invalid, f"facts: {wrong}", field="facts") from wrong
+    require_storable(facts, "facts")
     return facts
 
 
@@ -206,7 +204,5 @@ def _no_constant(name: str) -> None:
 
 
 def _storable(text: str, field: str) -> str:
-    try:
-        return require_text(text)
-    except ValueError as wrong:
-        raise GenyardError(Code.request_invalid, str(wrong), field=field) from wrong
+    require_storable(text, field)
+    return text

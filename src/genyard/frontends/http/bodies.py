@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from genyard.frontends.storable import require_storable
 from genyard.operations import OPERATIONS
 
-_MAX_DEPTH: Final = 50
+
+def _references(given: Any) -> Any:
+    """Said once, not once for text and once for lists."""
+    if isinstance(given, str) or (isinstance(given, list) and all(isinstance(one, str) for one in given)):
+        return given
+    raise ValueError("an asset id, step:NAME, or a list of them")
+
 
 OperationName = Annotated[str, Field(max_length=60, examples=list(OPERATIONS))]
 Parameters = Annotated[
@@ -20,13 +26,14 @@ Parameters = Annotated[
     ),
 ]
 Inputs = Annotated[
-    dict[str, str | list[str]],
+    dict[str, Annotated[str | list[str], BeforeValidator(_references)]],
     Field(
         description="Role → asset id, or `step:NAME` for the output of an earlier step; or a list of them."
     ),
 ]
 Model = Annotated[
-    str | None, Field(max_length=200, description="None: the default of the place that serves it.")
+    str | None,
+    Field(min_length=1, max_length=200, description="None: the default of the place that serves it."),
 ]
 
 
@@ -96,27 +103,3 @@ class UploadBody(Body):
     data: Annotated[str, Field(min_length=1, description="Base64, or a `data:` URI.")]
     name: Annotated[str, Field(max_length=200)] = ""
     tags: Annotated[list[str], Field(max_length=20)] = []
-
-
-def require_storable(value: Any, depth: int = 0) -> None:
-    """PostgreSQL stores no NUL, no half of a surrogate pair, and JSON knows no NaN."""
-    if depth > _MAX_DEPTH:
-        raise ValueError(f"the body is nested more than {_MAX_DEPTH} levels deep")
-    if isinstance(value, str):
-        require_text(value)
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("numbers must be finite")
-    elif isinstance(value, dict):
-        for name, one in value.items():
-            require_text(name)
-            require_storable(one, depth + 1)
-    elif isinstance(value, list):
-        for one in value:
-            require_storable(one, depth + 1)
-
-
-def require_text(text: str) -> str:
-    """`ValueError` for text that cannot be stored."""
-    if "\x00" in text or any("\ud800" <= one <= "\udfff" for one in text):
-        raise ValueError("text must not contain NUL or unpaired surrogates")
-    return text

@@ -9,18 +9,28 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
+from pydantic import AfterValidator
 
 from genyard.frontends.http.bodies import JobBody, RerunBody
 from genyard.frontends.http.caller import KEYS, Caller, Text, WithCaller
 from genyard.frontends.http.views import JobListView, JobView, answers, job_view, page_of
 from genyard.jobs.model import JobState
 from genyard.media import SNIFF_BYTES, sniff
+from genyard.operations import OPERATIONS
 
 router = APIRouter(prefix="/v1", tags=["jobs"], dependencies=KEYS)
 
 #: Places are asked while a job is planned: their failures can be the answer.
 PLANNING: Final = (404, 413, 502, 504)
 
+
+def _known(operation: str) -> str:
+    if operation not in OPERATIONS:
+        raise ValueError(f"{operation!r} is not an operation; known are {', '.join(OPERATIONS)}")
+    return operation
+
+
+Known = Annotated[str, AfterValidator(_known)]
 Wait = Annotated[
     float,
     Query(ge=0, le=60, description="Seconds to wait for the job's end before answering with its state."),
@@ -79,7 +89,7 @@ async def list_jobs(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     before: Annotated[UUID | None, Query(description="`next` of the page before.")] = None,
     state: JobState | None = None,
-    operation: Annotated[Text | None, Query(max_length=60)] = None,
+    operation: Annotated[Known | None, Query(max_length=60)] = None,
     tag: Annotated[Text | None, Query(max_length=60)] = None,
     search: Annotated[Text | None, Query(max_length=200, description="Words that the prompt has.")] = None,
 ) -> JobListView:

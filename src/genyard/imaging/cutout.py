@@ -291,7 +291,6 @@ def soften(rgb: RGB, mask: Mask) -> RGBA:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _BAND - 1, 2 * _BAND - 1))
     inside, outside = cv2.erode(mask, kernel) > 0, cv2.dilate(mask, kernel) == 0
     band = ~inside & ~outside
-    box = _box_of(band, margin=4 * _BAND)
     pixels = np.dstack([rgb, mask])
     pixels[mask == 0] = 0
     box = _box_of(band, margin=4 * _BAND)

@@ -44,6 +44,8 @@ class Grid:
 
 def detect_grid(rgba: RGBA) -> Grid | None:
     """The grid of a picture whose cells are 3..64 pixels wide, or None when it has none."""
+    if min(rgba.shape[:2]) <= _FEWEST * SMALLEST:
+        return None
     grey = flatten(rgba).astype(np.int16)
     found = [_comb(_profile(grey, axis)) for axis in (1, 0)]
     if found[0] is None or found[1] is None:
@@ -71,32 +73,30 @@ def _profile(rgb: NDArray[np.int16], axis: int) -> Profile:
 
 def _comb(profile: Profile) -> tuple[float, float, float] | None:
     """(cell, offset, strength) of the best comb through the profile."""
-    total = profile.sum()
-    largest = min(LARGEST, (len(profile) + 1) / _FEWEST)
-    if total <= 0 or largest <= SMALLEST:
+    if profile.sum() <= 0:
         return None
+    weights = profile / profile.sum()
     # Even steps in frequency, fine enough that the comb does not slip by a pixel over the whole length.
-    cells = 1 / np.arange(1 / largest, 1 / SMALLEST, 1 / (6 * len(profile)))
-    strengths = _strengths(profile, cells)
+    steps = 6 * len(profile)
+    largest = min(LARGEST, (len(profile) + 1) / _FEWEST)
+    lines = np.arange(int(np.ceil(steps / largest)), int(steps / SMALLEST) + 1)
+    lengths = np.abs(np.fft.fft(weights, steps))
+    strengths = _strengths(weights, lengths[lines], lengths[2 * lines])
     if strengths.max() < _STRENGTH:
         return None
     # Half the cell fits as well (every second tooth): the largest cell that is nearly as good is meant.
-    coarse = float(cells[strengths >= 0.9 * strengths.max()].max())
+    coarse = float((steps / lines)[strengths >= 0.9 * strengths.max()].max())
     around = coarse * np.linspace(0.985, 1.015, 121)
-    fine = float(around[_strengths(profile, around).argmax()])
-    return fine, _offset(profile, fine), float(_strengths(profile, np.array([fine]))[0])
+    waves = [np.exp(2j * np.pi * n * np.outer(1 / around, np.arange(len(weights)))) for n in (1, 2)]
+    strengths = _strengths(weights, *(np.abs(wave @ weights) for wave in waves))
+    fine = float(around[strengths.argmax()])
+    return fine, _offset(profile, fine), float(strengths.max())
 
 
-def _strengths(profile: Profile, cells: Profile) -> Profile:
+def _strengths(weights: Profile, first: Profile, second: Profile) -> Profile:
     """0..1 for each cell size: mean length of the first two harmonics, less what chance gives."""
-    places = np.flatnonzero(profile)
-    weights = profile[places] / profile.sum()
-    sums = np.zeros(len(cells))
-    for harmonic, share in ((1, 0.6), (2, 0.4)):
-        waves = np.exp(2j * np.pi * harmonic * np.outer(1 / cells, places))
-        sums += share * np.abs(waves @ weights)
     chance = float(np.sqrt((weights**2).sum()))
-    return np.maximum(sums - chance, 0) / max(1 - chance, 1e-6)
+    return np.maximum(0.6 * first + 0.4 * second - chance, 0) / max(1 - chance, 1e-6)
 
 
 def _offset(profile: Profile, cell: float) -> float:

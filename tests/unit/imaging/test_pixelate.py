@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from io import BytesIO
 
 import cv2
@@ -143,3 +144,20 @@ def test_oklab_there_and_back() -> None:
     assert np.abs(oklab.to_rgb(oklab.from_rgb(colours)).astype(int) - colours).max() <= 1
     white = oklab.from_rgb(np.array([[255, 255, 255]], np.uint8))[0]
     assert white == pytest.approx([1, 0, 0], abs=1e-3)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (2, 1), (19, 19)])
+def test_the_smallest_pictures(size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 4), dtype=np.uint8)
+    art = pixel_art(noise, cells=8, colors=2, scale=1)
+    assert max(art.pixels.shape[:2]) == 8
+
+
+def test_a_large_photo_needs_no_gigabytes() -> None:
+    """The search for a grid was quadratic in the longer side: 16,384 pixels would have taken 8 GB."""
+    long = np.random.default_rng(0).integers(0, 256, (16_384, 20, 4), dtype=np.uint8)
+    tracemalloc.start()
+    detect_grid(long)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200 * 1024 * 1024

@@ -328,7 +328,7 @@ class PromptRun:
 
     def _fault(self, kind: FaultKind, node_id: str | None = None) -> Fault | None:
         nodes = () if node_id is None else (node_id, self.prompt.graph[node_id]["class_type"])
-        return self.server.faults.take(kind, nodes=nodes, prompt_id=self.prompt.prompt_id)
+        return self.server.faults.take(kind, node=nodes, prompt_id=self.prompt.prompt_id)
 
     def _failure(self, node_id: str) -> dict[str, Json]:
         return {

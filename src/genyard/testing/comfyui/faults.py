@@ -9,11 +9,11 @@ Nothing is carried out here: the server, the executor and the sockets ask `take(
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from genyard.testing import service
 
 
 class FaultKind(StrEnum):
@@ -73,80 +73,21 @@ OUT_OF_MEMORY = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fault:
-    """One thing that goes wrong `times` times (None: always)."""
+class Fault(service.Fault):
+    """`node` is an id or a class; without a prompt's id it strikes any."""
 
-    kind: FaultKind
-    times: int | None = 1
-    route: str | None = None
     node: str | None = None
     prompt_id: str | None = None
-    seconds: float = 0.0
-    status: int = 500
-    body: str = ""
-    content_type: str = "text/plain"
-    headers: tuple[tuple[str, str], ...] = ()
     error_type: str = "ValueError"
     message: str = "genyard test: bad value\n"
 
-    def strikes(self, route: str | None, nodes: tuple[str, ...], prompt_id: str | None) -> bool:
-        return (
-            (self.route is None or (route is not None and route.startswith(self.route)))
-            and (self.node is None or self.node in nodes)
-            and (self.prompt_id is None or prompt_id is None or self.prompt_id == prompt_id)
-        )
 
-
-class Faults:
-    """The script of one emulator. `struck` counts what really went wrong, by kind."""
+class Faults(service.Faults[Fault]):
+    """The script of one emulated ComfyUI."""
 
     def __init__(self) -> None:
-        self._waiting: list[Fault] = []
-        self.struck: dict[FaultKind, int] = {}
-
-    def add(self, kind: FaultKind | str, **details: Any) -> Fault:
-        fault = Fault(kind=FaultKind(kind), **details)
-        self._waiting.append(fault)
-        return fault
+        super().__init__(FaultKind, Fault)
 
     def out_of_memory(self, **details: Any) -> Fault:
         error_type, message = OUT_OF_MEMORY
         return self.add(FaultKind.raise_error, error_type=error_type, message=message, **details)
-
-    def clear(self) -> None:
-        self._waiting.clear()
-
-    def take(
-        self,
-        kind: FaultKind,
-        *,
-        route: str | None = None,
-        nodes: tuple[str, ...] = (),
-        prompt_id: str | None = None,
-    ) -> Fault | None:
-        """The first fault of this kind that strikes here; it counts as having happened once."""
-        for place, fault in enumerate(self._waiting):
-            if fault.kind is not kind or not fault.strikes(route, nodes, prompt_id):
-                continue
-            if fault.times is not None:
-                left = replace(fault, times=fault.times - 1)
-                self._waiting[place : place + 1] = [left] if left.times else []
-            self.struck[kind] = self.struck.get(kind, 0) + 1
-            return fault
-        return None
-
-
-class Changes:
-    """Lets a test wait until something is true of the emulator, without sleeping."""
-
-    def __init__(self) -> None:
-        self._changed = asyncio.Event()
-
-    def notify(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    async def until(self, predicate: Callable[[], bool], timeout: float = 20.0) -> None:
-        async with asyncio.timeout(timeout):
-            while not predicate():
-                await self._changed.wait()

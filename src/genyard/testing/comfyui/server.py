@@ -28,11 +28,12 @@ from genyard.testing.comfyui.catalogue import (
     set_choices,
 )
 from genyard.testing.comfyui.execution import Executor
-from genyard.testing.comfyui.faults import Changes, Faults
+from genyard.testing.comfyui.faults import Faults
 from genyard.testing.comfyui.files import Files
 from genyard.testing.comfyui.queue import Queue
 from genyard.testing.comfyui.sockets import Sockets
 from genyard.testing.comfyui.values import ServerDies
+from genyard.testing.service import Changes
 
 Json = Any
 

@@ -26,6 +26,7 @@ from genyard.errors import Code, GenyardError
 from genyard.settings import Settings
 
 _CHUNK = 1024 * 1024
+_LONGEST_LINK = 7 * 24 * 3600  # what signatures of S3 allow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,19 @@ class Storage:
                 yield bytes(piece)
         except (BaseError, OSError) as wrong:
             raise self._failed("read", wrong) from wrong
+
+    async def link(self, name: str, seconds: int) -> str | None:
+        """A URL at which anybody can read the object for so long, at most a week; None where there is only a folder.
+
+        It is a secret while it lasts: not for logs. Whether the object exists is not asked.
+        """
+        if isinstance(self._store, LocalStore):
+            return None
+        lasting = timedelta(seconds=min(seconds, _LONGEST_LINK))
+        try:
+            return await obstore.sign_async(self._store, "GET", name, lasting)
+        except (BaseError, OSError) as wrong:
+            raise self._failed("sign a link", wrong) from wrong
 
     async def delete(self, name: str) -> None:
         """Removing what is not there is no error."""

@@ -171,7 +171,7 @@ def fields_from(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_given(value: Any) -> bool:
     """Zero is; a flag that is off, and an option that may be repeated but never was, are not."""
-    return value is not None and value is not False and value != []
+    return bool(value) or (value == 0 and value is not False)
 
 
 def parse_value(text: str, option: str) -> Any:

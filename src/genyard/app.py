@@ -13,16 +13,24 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from genyard.catalog import load_catalog
+from pydantic import SecretStr
+
+from genyard.catalog import Catalog, load_catalog
+from genyard.catalog.pricing import Rates
 from genyard.database import open_database
+from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import Assets
+from genyard.jobs.hooks import Hooks
 from genyard.jobs.live import Live
 from genyard.jobs.outputs import OutputStore
 from genyard.jobs.runner import Pace, Runner
 from genyard.jobs.store import Jobs
 from genyard.jobs.worker import Worker
+from genyard.operations import OPERATIONS
 from genyard.owners import Owners
 from genyard.providers import Provider
+from genyard.providers._http import Timeouts
+from genyard.routing import Endpoint, Routes
 from genyard.settings import EndpointSettings, Settings, load_settings
 from genyard.storage import LinkSigner, open_storage
 from genyard.studio import Studio as OpenStudio
@@ -33,14 +41,13 @@ MakeProvider = Callable[[EndpointSettings, Settings], Provider]
 
 
 def _comfyui(endpoint: EndpointSettings, settings: Settings) -> Provider:
-    from genyard.providers._http import Timeouts
     from genyard.providers.comfyui import ComfyUIProvider, Limits
 
     seconds = endpoint.timeouts
     return ComfyUIProvider(
         url=endpoint.url,
-        key=endpoint.api_key.get_secret_value() if endpoint.api_key else None,
-        timeouts=Timeouts(connect=seconds.connect, download=seconds.download),
+        key=_secret(endpoint.api_key),
+        timeouts=_timeouts(endpoint),
         limits=Limits(image=seconds.image, video=seconds.video, poll=seconds.poll),
         renamed=endpoint.files,
     )
@@ -52,11 +59,116 @@ def _preview(endpoint: EndpointSettings, settings: Settings) -> Provider:
     return PreviewProvider(at_once=endpoint.concurrency, limits=settings.limits)
 
 
+def _runpod(endpoint: EndpointSettings, settings: Settings) -> Provider:
+    from genyard.providers.runpod import RunPodProvider
+
+    return RunPodProvider(
+        endpoint_id=endpoint.endpoint_id,
+        protocol=endpoint.protocol,
+        key=_secret(endpoint.api_key) or "",
+        base_url=endpoint.url or "https://api.runpod.ai/v2",
+        renamed=endpoint.files,
+        declared_files=endpoint.model_files,
+        **_remote(endpoint, settings),
+    )
+
+
+def _scenario(endpoint: EndpointSettings, settings: Settings) -> Provider:
+    from genyard.providers.scenario import ScenarioProvider
+
+    return ScenarioProvider(
+        key=_secret(endpoint.api_key) or "",
+        secret=_secret(endpoint.api_secret) or "",
+        legacy=endpoint.legacy,
+        base_url=endpoint.url or "https://api.cloud.scenario.com/v1",
+        **_remote(endpoint, settings),
+    )
+
+
+def _replicate(endpoint: EndpointSettings, settings: Settings) -> Provider:
+    from genyard.providers.replicate import ReplicateProvider
+
+    return ReplicateProvider(
+        key=_secret(endpoint.api_key) or "",
+        base_url=endpoint.url or "https://api.replicate.com/v1",
+        webhook_secret=_secret(endpoint.webhook_secret),
+        **_remote(endpoint, settings),
+    )
+
+
+def _remote(endpoint: EndpointSettings, settings: Settings) -> dict[str, Any]:
+    """What all places with a polled job API share."""
+    from genyard.outbound import Outbound
+    from genyard.providers._polling import Limits
+
+    seconds = endpoint.timeouts
+    trusted = [url for url in (endpoint.url, settings.storage.endpoint) if url]
+    return {
+        "timeouts": _timeouts(endpoint),
+        "limits": Limits(image=seconds.image, video=seconds.video, queue=seconds.queue, poll=seconds.poll),
+        "outbound": Outbound(trusted=trusted, connect=seconds.connect, silence=seconds.download),
+        "rates": _rates(endpoint),
+        "calls_per_second": endpoint.calls_per_second,
+    }
+
+
+def _timeouts(endpoint: EndpointSettings) -> Timeouts:
+    return Timeouts(connect=endpoint.timeouts.connect, download=endpoint.timeouts.download)
+
+
+def _rates(endpoint: EndpointSettings) -> Rates:
+    return Rates(usd_per_second=endpoint.usd_per_second, usd_per_unit=endpoint.usd_per_unit)
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value is not None else None
+
+
 #: kind → how an endpoint of it is made. A new kind of place is one more row.
 PROVIDERS: Mapping[str, MakeProvider] = {
     "comfyui": _comfyui,
     "preview": _preview,
+    "runpod": _runpod,
+    "scenario": _scenario,
+    "replicate": _replicate,
 }
+
+
+def _place(name: str, endpoint: EndpointSettings, provider: Provider, catalog: Catalog) -> Place:
+    bindings, models = _bindings(endpoint, catalog)
+    return Place(
+        endpoint=Endpoint(
+            name=name,
+            kind=endpoint.kind,
+            bindings=bindings,
+            models=models,
+            operations=frozenset(endpoint.operations),
+            missing=endpoint.missing,
+        ),
+        provider=provider,
+        capacity=endpoint.concurrency,
+        rates=_rates(endpoint),
+        daily_cap=endpoint.daily_cap_usd,
+        assumed=endpoint.assumed_usd,
+    )
+
+
+def _bindings(endpoint: EndpointSettings, catalog: Catalog) -> tuple[str, frozenset[str]]:
+    """By which kind of bindings an endpoint goes, and which models are there. RunPod's public endpoints are known by
+    their ids, whatever variable names them."""
+    models = frozenset(endpoint.models)
+    if endpoint.kind == "scenario" and endpoint.legacy:
+        return "scenario-legacy", models
+    if endpoint.kind != "runpod":
+        return endpoint.kind, models
+    if endpoint.protocol == "comfyui":
+        return "comfyui", models
+    public = {
+        one.model
+        for one in catalog.of("runpod-public")
+        if one.wire.get("endpoint_id") == endpoint.endpoint_id
+    }
+    return ("runpod-public", frozenset(public)) if public else ("runpod", models)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +180,17 @@ class Product:
     owners: Owners
     jobs: Jobs
     worker: Worker
+
+
+def _routes(settings: Settings) -> Routes:
+    for operation in settings.routes:
+        if operation not in OPERATIONS:
+            raise GenyardError(
+                Code.settings_invalid,
+                f"routes.{operation}: not an operation; known are {', '.join(OPERATIONS)}",
+                field=f"genyard.toml: routes.{operation}",
+            )
+    return Routes(default=settings.provider, operations=settings.routes)
 
 
 @contextlib.asynccontextmanager
@@ -86,19 +209,18 @@ async def build(
         await owners.ensure_local()
         live = Live(database)
         storage = open_storage(settings)
+        catalog = load_catalog()
         places = Places(
             [
-                Place(
-                    name=name,
-                    provider=kinds[endpoint.kind](endpoint, settings),
-                    capacity=endpoint.concurrency,
-                )
+                _place(name, endpoint, kinds[endpoint.kind](endpoint, settings), catalog)
                 for name, endpoint in settings.endpoints.items()
             ],
             jobs,
             time.monotonic,
         )
         await places.save()
+        secret = await assets.secret("links", secrets.token_bytes(32))
+        hooks = Hooks(secret=secret, base=settings.server.public_url)
         runner = Runner(
             jobs=jobs,
             assets=assets,
@@ -106,6 +228,7 @@ async def build(
             storage=storage,
             outputs=OutputStore(storage, settings.limits),
             providers=places.providers,
+            hooks=hooks,
             clock=time.monotonic,
             pace=pace,
         )
@@ -115,10 +238,11 @@ async def build(
             live=live,
             storage=storage,
             places=places,
-            catalog=load_catalog(),
-            provider=settings.provider,
+            catalog=catalog,
+            routes=_routes(settings),
             limits=settings.limits,
-            signer=LinkSigner(secret=await assets.secret("links", secrets.token_bytes(32))),
+            signer=LinkSigner(secret=secret),
+            hooks=hooks,
         )
         worker = Worker(jobs=jobs, runner=runner, concurrency=settings.stage_concurrency)
         try:

@@ -87,6 +87,11 @@ class Storage:
         except (BaseError, OSError) as wrong:
             raise self._failed("read", wrong) from wrong
 
+    @property
+    def gives_links(self) -> bool:
+        """A bucket does; a folder cannot be reached from outside."""
+        return not isinstance(self._store, LocalStore)
+
     async def link(self, name: str, seconds: int) -> str | None:
         """A URL at which anybody can read the object for so long, at most a week; None where there is only a folder.
 

@@ -51,7 +51,7 @@ def succeeded(count: int = 1, step: str = "step1") -> Snapshot:
 
 
 RUNNING = Snapshot(state=State.running, progress=0.5, detail="half")
-_ABLE = Capabilities(cancel="running", progress="coarse", finds=True)
+_ABLE = Capabilities(cancel="running", progress="coarse", finds=True, webhooks=True)
 Say = Snapshot | GenyardError | Callable[["ScriptedProvider"], Any]
 
 
@@ -71,6 +71,8 @@ class ScriptedProvider:
     submitted: list[UUID] = field(default_factory=list)
     asked: list[UUID] = field(default_factory=list)
     canceled: list[Ref] = field(default_factory=list)
+    webhooks: list[str | None] = field(default_factory=list)
+    signed: bool = True
     media: list[Mapping[str, bytes]] = field(default_factory=list)
     observing: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -94,6 +96,7 @@ class ScriptedProvider:
         self, plan: Plan, key: UUID, media: Mapping[str, Media], *, webhook: str | None = None
     ) -> Ref:
         self.submitted.append(key)
+        self.webhooks.append(webhook)
         error = self.submits.pop(0) if self.submits else None
         if error is not None:
             raise error
@@ -119,7 +122,7 @@ class ScriptedProvider:
         return said
 
     async def hook(self, headers: Mapping[str, str], body: bytes) -> bool:
-        return True
+        return self.signed
 
     async def cancel(self, ref: Ref) -> Canceled:
         self.canceled.append(ref)

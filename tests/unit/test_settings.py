@@ -46,6 +46,66 @@ def test_the_plans_time_limits(tmp_path: Path) -> None:
     assert (changed.image, changed.video, changed.poll) == (90, 90, 0.5)
 
 
+def test_the_plans_names_configure_every_place(tmp_path: Path) -> None:
+    environ = {
+        "IMAGE_GENERATION_PROVIDER": "runpod",
+        "RUNPOD_API_KEY": "rp",
+        "RUNPOD_FLUX_ENDPOINT_ID": "f1",
+        "RUNPOD_SDXL_ENDPOINT_ID": "s1",
+        "RUNPOD_BG_REMOVAL_ENDPOINT_ID": "b1",
+        "RUNPOD_COMFYUI_ENDPOINT_ID": "c1",
+        "SCENARIO_API_KEY": "sk",
+        "SCENARIO_SECRET_API_KEY": "ss",
+        "REPLICATE_API_TOKEN": "r8",
+    }
+    settings = load_settings(environ, tmp_path)
+    told = {name: (one.kind, one.protocol, one.endpoint_id) for name, one in settings.endpoints.items()}
+    assert told["runpod-flux"] == ("runpod", "model", "f1")
+    assert told["runpod-comfyui"] == ("runpod", "comfyui", "c1")
+    assert settings.endpoints["runpod-flux"].models == ("flux.1-dev",)
+    assert settings.endpoints["runpod-bg-removal"].operations == ("remove_background",)
+    assert not any(one.missing for one in settings.endpoints.values())
+    assert settings.endpoints["replicate"].daily_cap_usd == 5.0
+
+
+def test_the_short_name_of_comfyui_on_runpod_works_and_the_long_one_wins(tmp_path: Path) -> None:
+    short = load_settings({"RUNPOD_ENDPOINT_ID": "old"}, tmp_path).endpoints["runpod-comfyui"]
+    assert (short.endpoint_id, short.missing) == ("old", ("RUNPOD_API_KEY",))
+    both = {"RUNPOD_ENDPOINT_ID": "old", "RUNPOD_COMFYUI_ENDPOINT_ID": "new"}
+    assert load_settings(both, tmp_path).endpoints["runpod-comfyui"].endpoint_id == "new"
+
+
+def test_a_comfyui_endpoint_at_runpods_api_is_serverless(tmp_path: Path) -> None:
+    environ = {"COMFYUI_ENDPOINT": "https://api.runpod.ai/v2/abc123/", "RUNPOD_API_KEY": "rp"}
+    one = load_settings(environ, tmp_path).endpoints["comfyui"]
+    assert (one.kind, one.protocol, one.endpoint_id, one.missing) == ("runpod", "comfyui", "abc123", ())
+
+
+def test_the_runpod_key_is_not_for_other_hosts(tmp_path: Path) -> None:
+    environ = {"COMFYUI_ENDPOINT": "https://abc-8188.proxy.runpod.net", "RUNPOD_API_KEY": "rp"}
+    assert load_settings(environ, tmp_path).endpoints["comfyui"].api_key is None
+
+
+def test_half_a_pair_of_keys_names_the_other_half(tmp_path: Path) -> None:
+    one = load_settings({"SCENARIO_API_KEY": "sk"}, tmp_path).endpoints["scenario"]
+    assert one.missing == ("SCENARIO_SECRET_API_KEY",)
+
+
+def test_a_dotenv_file_counts_and_the_environment_wins(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("COMFYUI_ENDPOINT=http://from-file:8188\nGENYARD_PORT='9001'\nEMPTY=\n")
+    settings = load_settings({"GENYARD_PORT": "9002"}, tmp_path)
+    assert (settings.endpoints["comfyui"].url, settings.server.port) == ("http://from-file:8188", 9002)
+
+
+def test_routes_lead_to_places_that_exist(tmp_path: Path) -> None:
+    (tmp_path / "genyard.toml").write_text('[routes]\nremove_background = "scenario"\n')
+    assert load_settings({}, tmp_path).routes == {"remove_background": "scenario"}
+    (tmp_path / "genyard.toml").write_text('[routes]\nremove_background = "scenari"\n')
+    with pytest.raises(GenyardError, match="scenario") as caught:
+        load_settings({}, tmp_path)
+    assert caught.value.field == "genyard.toml: routes"
+
+
 def test_secrets_do_not_show(tmp_path: Path) -> None:
     environ = {
         "COMFYUI_ENDPOINT": "http://gpu",

@@ -8,7 +8,7 @@ a run will cost by it.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -44,9 +44,17 @@ class Catalog:
         ]
         yield from sorted(rows, key=lambda binding: (not binding.default, binding.key))
 
-    def find(self, kind: str, operation: str, model: str | None) -> Binding | None:
-        """The binding that serves `model` (None: the default one) at places of `kind`, if there is one."""
-        rows = list(self.of(kind, operation))
+    def find(
+        self,
+        kind: str,
+        operation: str,
+        model: str | None,
+        *,
+        serves: Callable[[Binding], bool] = lambda binding: True,
+    ) -> Binding | None:
+        """The binding that serves `model` (None: the default one) at places of `kind`, if there is one; only among
+        those that the place `serves`."""
+        rows = [binding for binding in self.of(kind, operation) if serves(binding)]
         if model is None:
             return rows[0] if rows else None
         exact = [binding for binding in rows if binding.model == model]

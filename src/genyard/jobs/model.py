@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
+from genyard.providers import Cost
+
 
 class JobState(StrEnum):
     queued = "queued"
@@ -140,7 +142,7 @@ class Asset:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One try, as it can be seen on the job."""
+    """One try, as it can be seen on the job. `paid` runs whose `cost` is None cost something that nobody has told."""
 
     stage: int
     number: int
@@ -148,6 +150,9 @@ class Attempt:
     state: AttemptState
     word: str | None
     seconds: float | None
+    waited: float | None
+    paid: bool
+    cost: Cost | None
     error: Mapping[str, Any] | None
     created_at: datetime
     submitted_at: datetime | None
@@ -161,6 +166,8 @@ class Attempt:
             "state": self.state.value,
             "word": self.word,
             "seconds": self.seconds,
+            "waited": self.waited,
+            "cost": None if self.cost is None else {"usd": self.cost.usd, "source": self.cost.source},
             "error": self.error,
             "created_at": self.created_at.isoformat(),
             "submitted_at": _iso(self.submitted_at),
@@ -211,9 +218,18 @@ class Job:
             "started_at": _iso(self.started_at),
             "finished_at": _iso(self.finished_at),
             "expires_at": _iso(self.expires_at),
+            "cost": self._cost(),
             "outputs": [asset.as_json() for asset in self.outputs],
             "attempts": [attempt.as_json() for attempt in self.attempts],
         }
+
+    def _cost(self) -> dict[str, Any] | None:
+        """Of all attempts: the known sum, and whether some part of it is not known. None where nothing was paid."""
+        left = [one for one in self.attempts if one.paid and one.submitted_at is not None]
+        if not left:
+            return None
+        known = [one.cost.usd for one in left if one.cost is not None]
+        return {"usd": sum(known) if known else None, "complete": len(known) == len(left)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,10 @@ WITH job AS (
     ON CONFLICT (owner_id, idempotency_key) DO NOTHING
     RETURNING *
 ), stage AS (
-    INSERT INTO stages (id, job_id, owner_id, position, state, endpoint, steps, plan, priority, ready_at)
+    INSERT INTO stages (id, job_id, owner_id, position, state, endpoint, steps, plan, priority, ready_at, reserved_usd)
     SELECT (s->>'id')::uuid, job.id, job.owner_id, n - 1, CASE n WHEN 1 THEN 'ready' ELSE 'waiting' END,
-           s->>'endpoint', s->'steps', s->'plan', job.priority, CASE n WHEN 1 THEN now() END
+           s->>'endpoint', s->'steps', s->'plan', job.priority, CASE n WHEN 1 THEN now() END,
+           (s->>'reserved_usd')::numeric
     FROM job, jsonb_array_elements(%(stages)s) WITH ORDINALITY AS given(s, n)
 ), event AS (
     INSERT INTO events (job_id, seq, kind) SELECT id, 1, 'queued' FROM job
@@ -24,6 +25,16 @@ WITH job AS (
 SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority, rerun_of, detail, progress,
        preview_key, error, event_seq, created_at, started_at, finished_at, expires_at
 FROM job;
+
+-- name: reserve
+-- Before `insert_job`, in its transaction: raises GY001 where an endpoint's daily cap has no room.
+SELECT genyard_reserve(endpoint, amount) FROM (
+    SELECT endpoint, sum(amount) AS amount FROM jsonb_to_recordset(%(amounts)s) AS a(endpoint text, amount numeric)
+    GROUP BY endpoint ORDER BY endpoint) AS wanted;
+
+-- name: spending
+SELECT name AS endpoint, genyard_spent(name)::float AS usd, daily_cap_usd::float AS cap FROM endpoints
+WHERE daily_cap_usd IS NOT NULL ORDER BY name;
 
 -- name: find_by_idempotency_key
 SELECT id, request_hash FROM jobs WHERE owner_id = %(owner_id)s AND idempotency_key = %(idempotency_key)s;
@@ -42,7 +53,7 @@ FROM unhurried;
 WITH stage AS (
     UPDATE stages SET worker_id = %(worker_id)s
     WHERE id = %(stage_id)s AND epoch = %(epoch)s AND state = 'running'
-    RETURNING id, job_id, endpoint, plan, position
+    RETURNING id, job_id, endpoint, plan, position, reserved_usd
 ), job AS (
     UPDATE jobs SET state = 'running', started_at = now(), event_seq = event_seq + 1
     FROM stage WHERE jobs.id = stage.job_id AND jobs.state = 'queued'
@@ -53,8 +64,8 @@ WITH stage AS (
 ), tried AS (
     SELECT a.* FROM attempts a JOIN stage ON a.stage_id = stage.id
 ), opened AS (
-    INSERT INTO attempts (id, stage_id, number, state, endpoint)
-    SELECT %(key)s, stage.id, 1 + (SELECT count(*) FROM tried), 'submitting', stage.endpoint
+    INSERT INTO attempts (id, stage_id, number, state, endpoint, reserved_usd)
+    SELECT %(key)s, stage.id, 1 + (SELECT count(*) FROM tried), 'submitting', stage.endpoint, stage.reserved_usd
     FROM stage JOIN jobs before ON before.id = stage.job_id
     WHERE NOT EXISTS (SELECT FROM tried WHERE state IN ('submitting', 'running'))
       AND (before.state = 'running' OR EXISTS (SELECT FROM job))
@@ -69,6 +80,21 @@ SELECT stage.id AS stage_id, stage.job_id, stage.endpoint, stage.plan, stage.pos
 FROM stage JOIN jobs ON jobs.id = stage.job_id
 LEFT JOIN tried open ON open.state IN ('submitting', 'running')
 LEFT JOIN opened ON true;
+
+-- name: claim_detached
+-- A runner takes a stage whose job was canceled, and whose attempt goes on at a place that could not be stopped.
+WITH stage AS (
+    UPDATE stages SET worker_id = %(worker_id)s
+    FROM attempts a
+    WHERE stages.id = %(stage_id)s AND stages.epoch = %(epoch)s AND stages.state = 'canceled'
+      AND a.stage_id = stages.id AND a.state = 'detached' AND a.finished_at IS NULL
+    RETURNING stages.id, stages.job_id, stages.endpoint, stages.plan, stages.position, a.id AS key, a.number, a.ref
+)
+SELECT stage.id AS stage_id, stage.job_id, stage.endpoint, stage.plan, stage.position,
+       jobs.owner_id, jobs.state AS job_state, jobs.trace_id, jobs.prompt, jobs.tags, jobs.previews, false AS expired,
+       stage.key AS open_key, stage.ref AS open_ref, stage.number AS open_number,
+       NULL::uuid AS new_key, NULL::integer AS new_number, NULL::integer AS started_seq
+FROM stage JOIN jobs ON jobs.id = stage.job_id;
 
 -- name: record_ref
 -- The place accepted the submission. Fenced. Where the place can be asked for our key, a crash of the database
@@ -101,7 +127,8 @@ WITH stage AS (
     WHERE id = %(stage_id)s AND epoch = %(epoch)s AND state = 'running'
     RETURNING id, job_id, position, owner_id
 ), attempt AS (
-    UPDATE attempts SET state = 'succeeded', finished_at = now(), word = %(word)s, seconds = %(seconds)s
+    UPDATE attempts SET state = 'succeeded', finished_at = now(), word = %(word)s, seconds = %(seconds)s,
+           waited = %(waited)s, cost_usd = %(cost_usd)s, cost_source = %(cost_source)s
     FROM stage WHERE attempts.stage_id = stage.id AND attempts.id = %(key)s
 ), given AS (
     SELECT * FROM jsonb_to_recordset(%(outputs)s) AS o(
@@ -145,14 +172,17 @@ FROM stage;
 
 -- name: end_job
 -- The job ends otherwise than by success, and everything open of it with it. `attempt_state` is for the attempt of
--- the stage that ends it; a waiting or ready stage is canceled. Fenced by the stage's epoch.
+-- the stage that ends it; a waiting or ready stage is canceled. Fenced by the stage's epoch. A detached attempt goes on
+-- at its place: it stays with its runner until it is known what it cost.
 WITH stage AS (
-    UPDATE stages SET state = %(stage_state)s, finished_at = now(), worker_id = NULL
+    UPDATE stages SET state = %(stage_state)s, finished_at = now(),
+           worker_id = CASE WHEN %(attempt_state)s = 'detached' THEN worker_id END
     WHERE id = %(stage_id)s AND epoch = %(epoch)s AND state = 'running'
     RETURNING id, job_id
 ), attempt AS (
-    UPDATE attempts SET state = %(attempt_state)s, finished_at = now(), error = %(error)s, word = %(word)s,
-           seconds = %(seconds)s
+    UPDATE attempts SET state = %(attempt_state)s, error = %(error)s, word = %(word)s, seconds = %(seconds)s,
+           waited = %(waited)s, cost_usd = %(cost_usd)s, cost_source = %(cost_source)s,
+           finished_at = CASE WHEN %(attempt_state)s = 'detached' THEN NULL ELSE now() END
     FROM stage WHERE attempts.stage_id = stage.id AND attempts.state IN ('submitting', 'running')
 ), others AS (
     UPDATE stages SET state = 'canceled', finished_at = now() FROM stage
@@ -168,6 +198,42 @@ WITH stage AS (
 )
 SELECT id AS job_id, state AS kind, event_seq FROM job;
 
+-- name: finish_detached
+-- What a detached attempt cost, and what it made: kept for its owner, delivered to nobody. Fenced.
+WITH stage AS (
+    UPDATE stages SET worker_id = NULL
+    WHERE id = %(stage_id)s AND epoch = %(epoch)s AND state = 'canceled'
+    RETURNING id, job_id, owner_id
+), attempt AS (
+    UPDATE attempts SET finished_at = now(), word = %(word)s, seconds = %(seconds)s, waited = %(waited)s,
+           cost_usd = %(cost_usd)s, cost_source = %(cost_source)s
+    FROM stage
+    WHERE attempts.stage_id = stage.id AND attempts.id = %(key)s AND attempts.state = 'detached'
+      AND attempts.finished_at IS NULL
+    RETURNING attempts.id
+), given AS (
+    SELECT o.* FROM jsonb_to_recordset(%(outputs)s) AS o(
+        id uuid, sha256 text, object text, bytes bigint, media_type text, role text, step text, position integer,
+        name text, width integer, height integer, seconds real, facts jsonb, delivered boolean), attempt
+), blob AS (
+    INSERT INTO blobs (sha256, object, bytes, media_type)
+    SELECT DISTINCT ON (sha256) sha256, object, bytes, media_type FROM given
+    ON CONFLICT (sha256) DO UPDATE SET bytes = excluded.bytes
+    RETURNING sha256, object
+), asset AS (
+    INSERT INTO assets (id, owner_id, sha256, role, name, width, height, seconds, facts, job_id, step, position,
+                        delivered)
+    SELECT given.id, stage.owner_id, given.sha256, given.role, given.name, given.width, given.height, given.seconds,
+           given.facts, stage.job_id, given.step, given.position, false
+    FROM given, stage
+)
+SELECT attempt.id, (SELECT jsonb_object_agg(sha256, object) FROM blob) AS objects FROM attempt;
+
+-- name: wake_attempt
+-- A place says that something happened to a submission: whoever drives it looks now.
+SELECT genyard_tell('wake', stages.job_id, '') FROM attempts JOIN stages ON stages.id = attempts.stage_id
+WHERE attempts.id = %(key)s AND attempts.endpoint = %(endpoint)s AND attempts.finished_at IS NULL;
+
 -- name: retry_stage
 -- The attempt is over, the stage may be tried again after a while. Not for a job that is being canceled.
 WITH stage AS (
@@ -179,7 +245,7 @@ WITH stage AS (
     RETURNING stages.id, stages.job_id
 ), attempt AS (
     UPDATE attempts SET state = %(attempt_state)s, finished_at = now(), error = %(error)s, word = %(word)s,
-           seconds = %(seconds)s
+           seconds = %(seconds)s, waited = %(waited)s, cost_usd = %(cost_usd)s, cost_source = %(cost_source)s
     FROM stage WHERE attempts.stage_id = stage.id AND attempts.state IN ('submitting', 'running')
 ), job AS (
     UPDATE jobs SET detail = %(detail)s, event_seq = event_seq + 1
@@ -260,9 +326,16 @@ WITH alive AS (
               AND NOT EXISTS (SELECT FROM procrastinate_jobs p WHERE p.args->>'stage_id' = s.id::text
                               AND (p.args->>'epoch')::integer = s.epoch AND p.status = 'todo'))
     FOR UPDATE SKIP LOCKED
+), unfinished AS (
+    SELECT s.id FROM stages s JOIN attempts a ON a.stage_id = s.id
+    WHERE a.state = 'detached' AND a.finished_at IS NULL
+      AND (s.worker_id IS NOT NULL AND s.worker_id NOT IN (SELECT id FROM alive)
+           OR s.worker_id IS NULL AND s.dispatched_at < now() - interval '5 seconds')
+    FOR UPDATE OF s SKIP LOCKED
 ), again AS (
     UPDATE stages SET epoch = epoch + 1, worker_id = NULL, dispatched_at = now()
-    FROM orphan WHERE stages.id = orphan.id RETURNING stages.id, stages.epoch
+    WHERE stages.id IN (SELECT id FROM orphan UNION ALL SELECT id FROM unfinished)
+    RETURNING stages.id, stages.epoch
 )
 INSERT INTO procrastinate_jobs (queue_name, task_name, args)
 SELECT 'stages', 'run_stage', jsonb_build_object('stage_id', id, 'epoch', epoch) FROM again
@@ -271,7 +344,7 @@ RETURNING args;
 -- name: hand_back
 -- A runner that cannot go on (the database broke off) gives its stage to whoever sweeps next.
 UPDATE stages SET worker_id = NULL, dispatched_at = now() - interval '1 minute'
-WHERE id = %(stage_id)s AND epoch = %(epoch)s AND state = 'running'
+WHERE id = %(stage_id)s AND epoch = %(epoch)s AND state IN ('running', 'canceled')
 RETURNING id;
 
 -- name: endpoints_with_ready_stages
@@ -306,8 +379,10 @@ DELETE FROM workers w WHERE w.beat_at < now() - interval '1 minute'
   AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 7264 AND l.objid = w.id::oid);
 
 -- name: save_endpoint
-INSERT INTO endpoints (name, kind, capacity) VALUES (%(name)s, %(kind)s, %(capacity)s)
-ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, capacity = excluded.capacity;
+INSERT INTO endpoints (name, kind, capacity, daily_cap_usd)
+VALUES (%(name)s, %(kind)s, %(capacity)s, %(daily_cap_usd)s)
+ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, capacity = excluded.capacity,
+                                 daily_cap_usd = excluded.daily_cap_usd;
 
 -- name: save_facts
 UPDATE endpoints SET facts = %(facts)s, checked_at = now() WHERE name = %(name)s;
@@ -324,8 +399,9 @@ SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority
                    a.seconds, a.facts, a.prompt, a.tags, a.job_id, a.step, a.position, a.created_at
             FROM assets a JOIN blobs b USING (sha256) WHERE a.job_id = jobs.id AND a.delivered) o) AS outputs,
        (SELECT jsonb_agg(to_jsonb(t)) FROM (
-            SELECT s.position AS stage, a.number, a.endpoint, a.state, a.word, a.seconds, a.error, a.created_at,
-                   a.submitted_at, a.finished_at
+            SELECT s.position AS stage, a.number, a.endpoint, a.state, a.word, a.seconds, a.waited,
+                   a.cost_usd::float AS cost_usd, a.cost_source, a.reserved_usd IS NOT NULL AS paid,
+                   a.error, a.created_at, a.submitted_at, a.finished_at
             FROM attempts a JOIN stages s ON s.id = a.stage_id WHERE s.job_id = jobs.id
             ORDER BY s.position, a.number) t) AS attempts
 FROM jobs WHERE id = %(job_id)s AND owner_id = %(owner_id)s;
@@ -417,6 +493,13 @@ WHERE a.owner_id = %(owner_id)s AND a.delivered
   AND (%(facts)s::jsonb IS NULL OR a.facts @> %(facts)s)
   AND (%(search)s::text IS NULL OR to_tsvector('simple', a.prompt) @@ plainto_tsquery('simple', %(search)s))
 ORDER BY a.id DESC LIMIT %(limit)s;
+
+-- name: find_import
+SELECT asset_id FROM imports WHERE owner_id = %(owner_id)s AND source = %(source)s;
+
+-- name: insert_import
+INSERT INTO imports (owner_id, source, asset_id) VALUES (%(owner_id)s, %(source)s, %(asset_id)s)
+ON CONFLICT (owner_id, source) DO UPDATE SET asset_id = excluded.asset_id;
 
 -- name: delete_asset
 DELETE FROM assets WHERE id = %(asset_id)s AND owner_id = %(owner_id)s

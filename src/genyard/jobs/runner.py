@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import json
 import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -25,11 +26,12 @@ from uuid import UUID, uuid4
 import psycopg
 
 from genyard.errors import Code, GenyardError, Remedy
-from genyard.jobs.assets import Assets
+from genyard.jobs.assets import Assets, NewOutput
+from genyard.jobs.hooks import Hooks
 from genyard.jobs.live import Live, Notice
 from genyard.jobs.model import Asset, AttemptState, JobState
 from genyard.jobs.outputs import OutputStore
-from genyard.jobs.store import Claim, Jobs
+from genyard.jobs.store import Claim, Jobs, Outcome
 from genyard.providers import Media, MediaInput, Plan, PlanInput, Provider, Ref, Snapshot, State, StepOutput
 from genyard.storage import Blob, Storage
 from genyard.telemetry import bind_trace, get_logger
@@ -37,10 +39,17 @@ from genyard.telemetry import bind_trace, get_logger
 _log = get_logger(__name__)
 
 MAX_ATTEMPTS: Final = 3
+#: A run that was paid for is bought once more at most.
+MAX_PAID_RUNS: Final = 2
+#: A place that says "not now" has taken nothing: it is asked again, more and more slowly.
+MAX_BUSY_ATTEMPTS: Final = 20
 #: A place that answers nothing for this long has lost the run, as far as anybody can tell.
 GIVE_UP_SECONDS: Final = 900.0
 _TICK_SECONDS: Final = 0.2
+#: How long a place may take to fetch an input by itself: it may wait in its queue for long.
+LINK_SECONDS: Final = 24 * 3600
 _PREVIEW_SECONDS: Final = 1.0
+_CANCEL_PAUSE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +58,51 @@ class Pace:
 
     first_retry: float = 1.0
     factor: float = 4.0
+    longest: float = 60.0
 
     def delay(self, number: int) -> float:
-        return self.first_retry * self.factor ** (number - 1) * random.uniform(0.8, 1.2)  # noqa: S311
+        grown = min(self.longest, self.first_retry * self.factor ** (number - 1))
+        return grown * random.uniform(0.8, 1.2)  # noqa: S311
 
 
 #: The last we want to know of a run at a place that cannot cancel: it goes on there, and is billed.
 _DETACHED: Final = Snapshot(state=State.canceled, word="detached")
+
+
+def _outcome(state: AttemptState, snapshot: Snapshot, error: GenyardError | None = None) -> Outcome:
+    return Outcome(
+        state=state,
+        error=error,
+        word=snapshot.word,
+        seconds=snapshot.seconds,
+        waited=snapshot.waited,
+        cost=snapshot.cost,
+    )
+
+
+def _asked_to_wait(error: GenyardError) -> float:
+    """Seconds that the place wants us to wait, if it said so."""
+    wanted = error.context.get("retry_after", 0)
+    return float(wanted) if isinstance(wanted, int | float) else 0.0
+
+
+async def _to_the_end(provider: Provider, ref: Ref) -> Snapshot:
+    previous: Snapshot | None = None
+    silent_since = time.monotonic()
+    while True:
+        try:
+            previous = await provider.observe(ref, previous, asyncio.Event())
+            silent_since = time.monotonic()
+        except GenyardError as error:
+            if (
+                error.code is not Code.provider_unreachable
+                or time.monotonic() - silent_since > GIVE_UP_SECONDS
+            ):
+                return Snapshot(state=State.lost, error=error)
+            await asyncio.sleep(1.0)
+            continue
+        if previous.state.ended:
+            return previous
 
 
 class _FenceLost(Exception):
@@ -74,6 +121,7 @@ class Runner:
         storage: Storage,
         outputs: OutputStore,
         providers: Mapping[str, Provider],
+        hooks: Hooks,
         clock: Callable[[], float],
         pace: Pace | None = None,
     ) -> None:
@@ -83,6 +131,7 @@ class Runner:
         self._storage = storage
         self._outputs = outputs
         self._providers = providers
+        self._hooks = hooks
         self._clock = clock
         self._pace = pace or Pace()
 
@@ -91,6 +140,9 @@ class Runner:
         database are raised: they say nothing about the run, which goes on at its place."""
         claim = await self._jobs.claim(stage_id, epoch, worker_id, uuid4())
         if claim is None:
+            detached = await self._jobs.claim_detached(stage_id, epoch, worker_id)
+            if detached is not None:
+                await self._follow(detached)
             return
         unsent = [claim.plan]
         claim = replace(claim, plan=replace(claim.plan, payload={}))
@@ -100,49 +152,70 @@ class Runner:
         except _FenceLost:
             _log.warning("another runner has taken the stage over", stage=str(stage_id))
         except GenyardError as error:
-            await self._failed(claim, error, AttemptState.failed)
+            await self._failed(claim, Outcome(state=AttemptState.failed, error=error), error)
         except psycopg.OperationalError:
             raise
         except Exception as defect:  # noqa: BLE001 (a defect must end the job, not leave it open)
             _log.exception("a defect ended the job", stage=str(stage_id), job=str(claim.job_id))
             told = GenyardError(Code.internal, f"genyard failed ({type(defect).__name__}); see its log")
-            await self._failed(claim, told, AttemptState.failed)
+            await self._failed(claim, Outcome(state=AttemptState.failed, error=told), told)
 
     async def _run(self, claim: Claim, unsent: list[Plan]) -> None:
         if claim.expired:
             error = GenyardError(Code.expired, "its deadline passed before it could start")
-            await self._end(claim, JobState.expired, AttemptState.canceled, error)
+            await self._end(claim, JobState.expired, Outcome(state=AttemptState.canceled, error=error))
             return
         if claim.key is None:
             error = GenyardError(Code.canceled, "canceled before it was submitted")
-            await self._end(claim, JobState.canceled, AttemptState.canceled, error)
+            await self._end(claim, JobState.canceled, Outcome(state=AttemptState.canceled, error=error))
             return
-        provider = self._providers.get(claim.endpoint)
-        if provider is None:
-            raise GenyardError(
-                Code.settings_invalid, f"the endpoint {claim.endpoint!r} is no longer configured here"
-            )
+        provider = self._provider(claim)
         drive = _Drive(self, claim, provider, claim.key, unsent)
         if claim.job_state is JobState.canceling:
             drive.want_cancel()
         async with self._live.listening(claim.job_id, drive.hear):
             snapshot = await drive.to_the_end()
-        await self._ended(claim, provider, snapshot)
+        await self._ended(replace(claim, ref=drive.ref), provider, snapshot)
+
+    def _provider(self, claim: Claim) -> Provider:
+        provider = self._providers.get(claim.endpoint)
+        if provider is None:
+            raise GenyardError(
+                Code.settings_invalid, f"the endpoint {claim.endpoint!r} is no longer configured here"
+            )
+        return provider
 
     async def _ended(self, claim: Claim, provider: Provider, snapshot: Snapshot) -> None:
-        word, seconds = snapshot.word, snapshot.seconds
         if snapshot.state is State.succeeded:
             await self._succeeded(claim, provider, snapshot)
+        elif snapshot is _DETACHED:
+            error = GenyardError(
+                Code.canceled, "canceled on request; it goes on at the place, which cannot stop it"
+            )
+            await self._end(claim, JobState.canceled, Outcome(state=AttemptState.detached, error=error))
+            await self._follow(claim)
         elif snapshot.state is State.canceled:
-            state = AttemptState.detached if snapshot == _DETACHED else AttemptState.canceled
             error = GenyardError(Code.canceled, "canceled on request")
-            await self._end(claim, JobState.canceled, state, error, word=word, seconds=seconds)
+            await self._end(claim, JobState.canceled, _outcome(AttemptState.canceled, snapshot, error))
         else:
             error = snapshot.error or GenyardError(Code.provider_failed, "the place gave no reason")
             state = AttemptState.lost if snapshot.state is State.lost else AttemptState.failed
-            await self._failed(claim, error, state, word=word, seconds=seconds)
+            await self._failed(claim, _outcome(state, snapshot, error), error)
 
     async def _succeeded(self, claim: Claim, provider: Provider, snapshot: Snapshot) -> None:
+        outcome = _outcome(AttemptState.succeeded, snapshot)
+        try:
+            outputs = await self._take_over(claim, provider, snapshot)
+        except GenyardError as error:
+            await self._failed(claim, replace(outcome, state=AttemptState.failed, error=error), error)
+            return
+        finished = await self._jobs.finish_stage(claim, outputs, outcome)
+        if finished is None:
+            await self._outputs.discard(tuple(one.blob.object for one in outputs))
+            raise _FenceLost
+        await self._outputs.discard(finished.unused)
+
+    async def _take_over(self, claim: Claim, provider: Provider, snapshot: Snapshot) -> list[NewOutput]:
         kept = frozenset(step for step, facts in claim.plan.facts.items() if facts.get("delivered", True))
         plan = replace(
             claim.plan,
@@ -151,61 +224,55 @@ class Runner:
                 for step, facts in claim.plan.facts.items()
             },
         )
-        outputs = await self._outputs.take_over(provider, plan, snapshot.outputs, kept)
-        finished = await self._jobs.finish_stage(claim, outputs, word=snapshot.word, seconds=snapshot.seconds)
-        if finished is None:
-            await self._outputs.discard(tuple(one.blob.object for one in outputs))
-            raise _FenceLost
-        await self._outputs.discard(finished.unused)
+        return await self._outputs.take_over(provider, plan, snapshot.outputs, kept)
 
-    async def _failed(
-        self,
-        claim: Claim,
-        error: GenyardError,
-        attempt_state: AttemptState,
-        *,
-        word: str | None = None,
-        seconds: float | None = None,
-    ) -> None:
+    async def _follow(self, claim: Claim) -> None:
+        """A canceled run that its place could not stop: to its end, for what it costs; what it makes is kept, but
+        delivered to nobody."""
+        assert claim.ref is not None
+        provider = self._provider(claim)
+        snapshot = await _to_the_end(provider, claim.ref)
+        outputs: list[NewOutput] = []
+        if snapshot.state is State.succeeded:
+            try:
+                outputs = await self._take_over(claim, provider, snapshot)
+            except GenyardError as error:
+                _log.info("a detached run left nothing usable", job=str(claim.job_id), code=error.code.value)
+        unused = await self._jobs.finish_detached(claim, outputs, _outcome(AttemptState.detached, snapshot))
+        await self._outputs.discard(tuple(one.blob.object for one in outputs) if unused is None else unused)
+
+    async def _failed(self, claim: Claim, outcome: Outcome, error: GenyardError) -> None:
         if error.code is Code.provider_lost:
-            attempt_state = AttemptState.lost
+            outcome = replace(outcome, state=AttemptState.lost)
         if self._may_retry(claim, error):
             retried = await self._jobs.retry_stage(
                 claim,
-                attempt_state=attempt_state,
-                error=error,
-                seconds_until=self._pace.delay(claim.number),
-                detail=f"try {claim.number} of {MAX_ATTEMPTS} failed: {error.message}"[:300],
-                word=word,
-                seconds=seconds,
+                outcome,
+                seconds_until=max(self._pace.delay(claim.number), _asked_to_wait(error)),
+                detail=f"try {claim.number} failed: {error.message}"[:300],
             )
             if retried:
                 return
-        await self._end(claim, JobState.failed, attempt_state, error, word=word, seconds=seconds)
+        await self._end(claim, JobState.failed, outcome)
 
     def _may_retry(self, claim: Claim, error: GenyardError) -> bool:
         """A lost run is tried again only where the place was asked and knows nothing of it any more."""
+        provider = self._providers.get(claim.endpoint)
+        if provider is None:
+            return False
+        paid_runs = MAX_PAID_RUNS if provider.capabilities.paid else MAX_ATTEMPTS
         if error.code is Code.provider_lost:
-            provider = self._providers.get(claim.endpoint)
-            if provider is None or not provider.capabilities.finds:
-                return False
-            return claim.number < (2 if provider.capabilities.paid else MAX_ATTEMPTS)
-        return error.remedy is Remedy.retry_here and claim.number < MAX_ATTEMPTS
+            return provider.capabilities.finds and claim.number < paid_runs
+        if error.code is Code.provider_busy:
+            return claim.number < MAX_BUSY_ATTEMPTS
+        if error.code is Code.provider_unreachable:
+            return claim.number < MAX_ATTEMPTS
+        return error.remedy is Remedy.retry_here and claim.number < paid_runs
 
-    async def _end(
-        self,
-        claim: Claim,
-        job_state: JobState,
-        attempt_state: AttemptState,
-        error: GenyardError,
-        *,
-        word: str | None = None,
-        seconds: float | None = None,
-    ) -> None:
-        await self._jobs.end_job(
-            claim, job_state=job_state, attempt_state=attempt_state, error=error, word=word, seconds=seconds
-        )
-        _log.info("the job ended", job=str(claim.job_id), state=job_state.value, code=error.code.value)
+    async def _end(self, claim: Claim, job_state: JobState, outcome: Outcome) -> None:
+        await self._jobs.end_job(claim, job_state, outcome)
+        code = outcome.error.code.value if outcome.error else ""
+        _log.info("the job ended", job=str(claim.job_id), state=job_state.value, code=code)
 
     # ---- used by _Drive ----
 
@@ -238,7 +305,19 @@ class Runner:
             size=blob.bytes,
             sha256=blob.sha256,
             open=lambda: self._storage.stream(name),
+            link=(lambda: self._link(name)) if self._storage.gives_links else None,
         )
+
+    async def _link(self, name: str) -> str:
+        link = await self._storage.link(name, LINK_SECONDS)
+        assert link is not None
+        return link
+
+    def webhook(self, claim: Claim, provider: Provider) -> str | None:
+        """Where the place may say that something happened to this attempt."""
+        if claim.key is None or not provider.capabilities.webhooks:
+            return None
+        return self._hooks.url(claim.endpoint, claim.key)
 
     async def is_canceling(self, claim: Claim) -> bool:
         return await self._jobs.state(claim.job_id, claim.owner_id) is JobState.canceling
@@ -285,6 +364,7 @@ class _Drive:
     ) -> None:
         self.claim = claim
         self._unsent = unsent
+        self.ref: Ref | None = None
         self._runner = runner
         self._provider = provider
         self._key = key
@@ -304,6 +384,8 @@ class _Drive:
     def hear(self, notice: Notice) -> None:
         if notice.kind == "cancel":
             self.want_cancel()
+        elif notice.kind == "wake":
+            self._wake.set()
         elif notice.kind == "look" and self._looking is None:
             self._looking = asyncio.create_task(self._look(), name="genyard-look")
 
@@ -318,7 +400,7 @@ class _Drive:
         self._wake.set()
 
     async def to_the_end(self) -> Snapshot:
-        ref = await self._submitted()
+        ref = self.ref = await self._submitted()
         self._unsent.clear()
         if ref is None:
             return Snapshot(state=State.canceled)
@@ -346,7 +428,8 @@ class _Drive:
         if self._cancel_wanted:
             return None
         media = await self._runner.media(claim)
-        ref = await provider.submit(self._unsent[0], self._key, media)
+        webhook = self._runner.webhook(claim, provider)
+        ref = await provider.submit(self._unsent[0], self._key, media, webhook=webhook)
         self._recording = asyncio.create_task(self._record(ref), name="genyard-record")
         if not provider.capabilities.finds:
             await self._recording
@@ -372,11 +455,9 @@ class _Drive:
                 detached = await self._cancel(ref)
                 if detached is not None:
                     return detached
-            self._wake.clear()
-            if self._cancel_wanted and not self._cancel_sent:
-                self._wake.set()
             try:
                 snapshot = await self._provider.observe(ref, previous, self._wake)
+                self._wake.clear()
                 silent_since = None
             except GenyardError as error:
                 if error.code is not Code.provider_unreachable:
@@ -403,12 +484,15 @@ class _Drive:
         if self._provider.capabilities.cancel == "no":
             return _DETACHED
         try:
-            await self._provider.cancel(ref)
-            self._cancel_sent = True
+            canceled = await self._provider.cancel(ref)
         except GenyardError as error:
             if error.code is not Code.provider_unreachable:
                 raise
-        return None
+            await asyncio.sleep(_CANCEL_PAUSE_SECONDS)
+            self._wake.set()
+            return None
+        self._cancel_sent = True
+        return _DETACHED if canceled.refused else None
 
     async def _wait_in_silence(self, error: GenyardError, since: float) -> None:
         if self._runner.now() - since > GIVE_UP_SECONDS:

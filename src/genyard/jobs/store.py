@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from psycopg.types.json import Jsonb
 from pydantic import TypeAdapter
 
@@ -16,7 +18,7 @@ from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import NewOutput, asset_of, blob_of, delete_unused, from_json, output_values
 from genyard.jobs.model import Asset, Attempt, AttemptState, Event, Job, JobState, new_id
 from genyard.pipelines import StageDraft
-from genyard.providers import BoundStep, Facts, Plan
+from genyard.providers import BoundStep, Cost, Facts, Plan
 from genyard.storage import Blob
 
 _SQL = load_queries("genyard.jobs")
@@ -27,8 +29,12 @@ _FACTS = TypeAdapter(Facts)
 
 @dataclass(frozen=True, kw_only=True)
 class NewStage:
+    """`reserved_usd`: what it holds of its endpoint's daily cap; None where nothing is paid."""
+
     draft: StageDraft
     plan: Plan
+    estimate: Cost | None = None
+    reserved_usd: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +80,43 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How an attempt ended. `word`, `seconds`, `waited`, `cost` are the place's own; see `providers.Snapshot`."""
+
+    state: AttemptState
+    error: GenyardError | None = None
+    word: str | None = None
+    seconds: float | None = None
+    waited: float | None = None
+    cost: Cost | None = None
+
+    def values(self) -> dict[str, Any]:
+        return {
+            "attempt_state": self.state.value,
+            "error": Jsonb(self.error.as_json()) if self.error else None,
+            **self.facts(),
+        }
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "word": self.word,
+            "seconds": self.seconds,
+            "waited": self.waited,
+            "cost_usd": self.cost.usd if self.cost else None,
+            "cost_source": self.cost.source if self.cost else None,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spending:
+    """US dollars of today (UTC): spent or held by open stages, and the cap."""
+
+    endpoint: str
+    usd: float
+    cap: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finished:
     """What `finish_stage` did. `unused`: objects whose bytes were stored before under another name."""
 
@@ -98,13 +141,36 @@ class Jobs:
         self.database = database
 
     async def insert(self, job: NewJob) -> Job | None:
-        """Accepts the job and hands its first stage on. None when the idempotency key is taken."""
-        row = await self._row("insert_job", **_job_values(job))
+        """Accepts the job and hands its first stage on. None when the idempotency key is taken; `limit.spend` when an
+        endpoint's daily cap has no room for it."""
+        paid = [stage for stage in job.stages if stage.reserved_usd is not None]
+        if paid:
+            row = await self._insert_paid(job, paid)
+        else:
+            row = await self._row("insert_job", **_job_values(job))
         if row is None:
             return None
         told = {"job_id": job.id, "event_seq": 1, "kind": "queued"}
         await self._go_on(job.stages[0].draft.endpoint, told=told)
         return _job(row, [])
+
+    async def _insert_paid(self, job: NewJob, paid: Sequence[NewStage]) -> Row | None:
+        amounts = [{"endpoint": one.draft.endpoint, "amount": one.reserved_usd} for one in paid]
+        try:
+            async with self.database.transaction() as connection:
+                await connection.execute(_SQL("reserve"), {"amounts": Jsonb(amounts)})
+                return await _one(connection, "insert_job", _job_values(job))
+        except psycopg.Error as refused:
+            if refused.sqlstate != "GY001":
+                raise
+            raise _capped(json.loads(refused.diag.message_detail or "{}")) from None
+
+    async def spending(self) -> list[Spending]:
+        return [Spending(**row) for row in await self._rows("spending")]
+
+    async def wake(self, endpoint: str, key: UUID) -> None:
+        """A place says that something happened to the submission under this key."""
+        await self._rows("wake_attempt", endpoint=endpoint, key=key)
 
     async def _go_on(self, *endpoints: str | None, told: Mapping[str, Any] | None = None) -> None:
         """After a commit: watchers are told, free places of these endpoints are filled."""
@@ -124,29 +190,14 @@ class Jobs:
     # ---- the attempt protocol; each call is fenced by the epoch ----
 
     async def claim(self, stage_id: UUID, epoch: int, worker_id: int, key: UUID) -> Claim | None:
-        """None when the stage is somebody else's by now."""
+        """None when the stage is somebody else's by now, or has ended."""
         row = await self._row("claim_stage", stage_id=stage_id, epoch=epoch, worker_id=worker_id, key=key)
-        if row is None:
-            return None
-        started = row["job_state"] == "queued" and row["new_key"] is not None
-        return Claim(
-            stage_id=stage_id,
-            epoch=epoch,
-            job_id=row["job_id"],
-            owner_id=row["owner_id"],
-            job_state=JobState.running if started else JobState(row["job_state"]),
-            trace_id=row["trace_id"],
-            prompt=row["prompt"],
-            previews=row["previews"],
-            endpoint=row["endpoint"],
-            plan=_PLAN.validate_python(row["plan"]),
-            key=row["open_key"] or row["new_key"],
-            number=row["open_number"] or row["new_number"] or 0,
-            ref=row["open_ref"],
-            fresh=row["new_key"] is not None,
-            expired=bool(row["expired"]),
-            started_seq=row["started_seq"],
-        )
+        return _claim(row, epoch) if row else None
+
+    async def claim_detached(self, stage_id: UUID, epoch: int, worker_id: int) -> Claim | None:
+        """The same for a stage that has ended while its attempt goes on at its place."""
+        row = await self._row("claim_detached", stage_id=stage_id, epoch=epoch, worker_id=worker_id)
+        return _claim(row, epoch) if row else None
 
     async def record_ref(self, claim: Claim, ref: Mapping[str, Any], *, durable: bool) -> bool:
         """False when the fence does not hold."""
@@ -175,7 +226,7 @@ class Jobs:
         return row is not None
 
     async def finish_stage(
-        self, claim: Claim, outputs: Sequence[NewOutput], *, word: str | None, seconds: float | None
+        self, claim: Claim, outputs: Sequence[NewOutput], outcome: Outcome
     ) -> Finished | None:
         """None when the fence does not hold: then nothing of it was kept."""
         row = await self._row(
@@ -183,30 +234,34 @@ class Jobs:
             stage_id=claim.stage_id,
             epoch=claim.epoch,
             key=claim.key,
-            word=word,
-            seconds=seconds,
             outputs=Jsonb([output_values(output) for output in outputs]),
+            **outcome.facts(),
         )
         if row is None:
             return None
         await self._go_on(claim.endpoint, row["next_endpoint"], told=row)
-        kept = row["objects"] or {}
         return Finished(
             next_endpoint=row["next_endpoint"],
             job_state=JobState(row["kind"]) if row["kind"] else None,
-            unused=tuple(one.blob.object for one in outputs if kept.get(one.blob.sha256) != one.blob.object),
+            unused=_unused(outputs, row["objects"]),
         )
 
-    async def end_job(
-        self,
-        claim: Claim,
-        *,
-        job_state: JobState,
-        attempt_state: AttemptState,
-        error: GenyardError,
-        word: str | None = None,
-        seconds: float | None = None,
-    ) -> bool:
+    async def finish_detached(
+        self, claim: Claim, outputs: Sequence[NewOutput], outcome: Outcome
+    ) -> tuple[str, ...] | None:
+        """What a detached attempt cost and made, booked and kept. The objects that are not needed; None when the
+        fence does not hold."""
+        row = await self._row(
+            "finish_detached",
+            stage_id=claim.stage_id,
+            epoch=claim.epoch,
+            key=claim.key,
+            outputs=Jsonb([output_values(output) for output in outputs]),
+            **outcome.facts(),
+        )
+        return _unused(outputs, row["objects"]) if row else None
+
+    async def end_job(self, claim: Claim, job_state: JobState, outcome: Outcome) -> bool:
         """The job ends as failed, canceled or expired, with everything open of it."""
         row = await self._row(
             "end_job",
@@ -214,36 +269,20 @@ class Jobs:
             epoch=claim.epoch,
             stage_state="failed" if job_state is JobState.failed else "canceled",
             job_state=job_state.value,
-            attempt_state=attempt_state.value,
-            error=Jsonb(error.as_json()),
-            word=word,
-            seconds=seconds,
+            **outcome.values(),
         )
         await self._go_on(claim.endpoint, told=row)
         return row is not None
 
-    async def retry_stage(
-        self,
-        claim: Claim,
-        *,
-        attempt_state: AttemptState,
-        error: GenyardError,
-        seconds_until: float,
-        detail: str,
-        word: str | None = None,
-        seconds: float | None = None,
-    ) -> bool:
+    async def retry_stage(self, claim: Claim, outcome: Outcome, *, seconds_until: float, detail: str) -> bool:
         """False when the job is being canceled meanwhile, or the fence does not hold."""
         row = await self._row(
             "retry_stage",
             stage_id=claim.stage_id,
             epoch=claim.epoch,
-            attempt_state=attempt_state.value,
-            error=Jsonb(error.as_json()),
             seconds_until=seconds_until,
             detail=detail,
-            word=word,
-            seconds=seconds,
+            **outcome.values(),
         )
         await self._go_on(claim.endpoint, told=row)
         return row is not None
@@ -341,8 +380,11 @@ class Jobs:
 
     # ---- endpoints and workers ----
 
-    async def save_endpoint(self, name: str, kind: str, capacity: int) -> None:
-        await self._row("save_endpoint", name=name, kind=kind, capacity=capacity)
+    async def save_endpoint(
+        self, name: str, kind: str, capacity: int, daily_cap_usd: float | None = None
+    ) -> None:
+        """`daily_cap_usd` None: runs cost nothing there."""
+        await self._row("save_endpoint", name=name, kind=kind, capacity=capacity, daily_cap_usd=daily_cap_usd)
 
     async def save_facts(self, name: str, facts: Facts) -> None:
         await self._row("save_facts", name=name, facts=Jsonb(_FACTS.dump_python(facts, mode="json")))
@@ -413,11 +455,51 @@ def _job_values(job: NewJob) -> dict[str, Any]:
                     "endpoint": stage.draft.endpoint,
                     "steps": _STEPS.dump_python(stage.draft.steps, mode="json"),
                     "plan": _PLAN.dump_python(stage.plan, mode="json"),
+                    "reserved_usd": stage.reserved_usd,
                 }
                 for stage in job.stages
             ]
         ),
     }
+
+
+def _claim(row: Row, epoch: int) -> Claim:
+    started = row["job_state"] == "queued" and row["new_key"] is not None
+    return Claim(
+        stage_id=row["stage_id"],
+        epoch=epoch,
+        job_id=row["job_id"],
+        owner_id=row["owner_id"],
+        job_state=JobState.running if started else JobState(row["job_state"]),
+        trace_id=row["trace_id"],
+        prompt=row["prompt"],
+        previews=row["previews"],
+        endpoint=row["endpoint"],
+        plan=_PLAN.validate_python(row["plan"]),
+        key=row["open_key"] or row["new_key"],
+        number=row["open_number"] or row["new_number"] or 0,
+        ref=row["open_ref"],
+        fresh=row["new_key"] is not None,
+        expired=bool(row["expired"]),
+        started_seq=row["started_seq"],
+    )
+
+
+def _unused(outputs: Sequence[NewOutput], objects: Mapping[str, str] | None) -> tuple[str, ...]:
+    """The objects whose bytes were stored before under another name."""
+    kept = objects or {}
+    return tuple(one.blob.object for one in outputs if kept.get(one.blob.sha256) != one.blob.object)
+
+
+def _capped(told: Mapping[str, Any]) -> GenyardError:
+    endpoint, spent, amount, cap = (told.get(name) for name in ("endpoint", "spent", "amount", "cap"))
+    return GenyardError(
+        Code.spend_capped,
+        f"{endpoint} has spent or holds ${spent:.2f} of the ${cap:.2f} that it may spend today (UTC), and this would "
+        f"take ${amount:.4f} more; raise endpoints.{endpoint}.daily_cap_usd in genyard.toml or wait until midnight",
+        field=f"endpoints.{endpoint}.daily_cap_usd",
+        context=dict(told),
+    )
 
 
 def _job(row: Row, outputs: Sequence[Asset]) -> Job:
@@ -434,7 +516,9 @@ def _in_step_order(steps: Sequence[Mapping[str, Any]], outputs: Sequence[Asset])
 
 
 def _attempt(row: Row) -> Attempt:
-    return Attempt(**{**row, "state": AttemptState(row["state"])})
+    usd, source = row.pop("cost_usd"), row.pop("cost_source")
+    cost = None if usd is None else Cost(usd=usd, source=source)
+    return Attempt(**{**row, "state": AttemptState(row["state"]), "cost": cost})
 
 
 def _no_job(job_id: UUID) -> GenyardError:

@@ -17,17 +17,19 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from genyard.catalog import Catalog
+from genyard.catalog import Binding, Catalog
 from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import Assets, NewOutput
+from genyard.jobs.hooks import Hooks
 from genyard.jobs.live import Live, next_notice
 from genyard.jobs.model import Asset, Event, Job, JobState, new_id
-from genyard.jobs.store import Jobs, NewJob
+from genyard.jobs.store import Jobs, NewJob, Spending
 from genyard.media import MediaLimits, kind_of
 from genyard.operations import OPERATIONS, Role
 from genyard.owners import LOCAL_OWNER
 from genyard.pipelines import Step, forget_seeds, parse_steps
 from genyard.providers import Health
+from genyard.routing import Endpoint, Routes, binding_at, candidates_of
 from genyard.storage import LinkSigner, Storage, spool
 from genyard.studio.places import Places
 from genyard.studio.planning import Planned, Planner
@@ -55,9 +57,10 @@ class Studio:
         storage: Storage,
         places: Places,
         catalog: Catalog,
-        provider: str,
+        routes: Routes,
         limits: MediaLimits,
         signer: LinkSigner,
+        hooks: Hooks,
     ) -> None:
         self._jobs = jobs
         self._assets = assets
@@ -65,19 +68,21 @@ class Studio:
         self._storage = storage
         self._places = places
         self._catalog = catalog
-        self._planner = Planner(catalog=catalog, places=places, assets=assets, provider=provider)
+        self._planner = Planner(catalog=catalog, places=places, assets=assets, routes=routes)
+        self._routes = routes
         self._limits = limits
-        self.provider = provider
+        self._hooks = hooks
         self.signer = signer
 
     # ---- jobs ----
 
     async def estimate(self, body: Mapping[str, Any], *, owner_id: UUID = LOCAL_OWNER) -> Planned:
-        """What `submit` would do, without doing it."""
+        """What `submit` would do and what it would cost, without doing it."""
         request = Request.parse(body)
-        return await self._planner.plan(
+        planned = await self._planner.plan(
             request.steps, owner_id, embed_prompt=request.embed_prompt, previews=request.previews
         )
+        return await self._planner.quoted(planned)
 
     async def submit(
         self,
@@ -245,6 +250,18 @@ class Studio:
             while piece := file.read(1024 * 1024):
                 yield piece
 
+    async def hook(
+        self, endpoint: str, key: UUID, token: str, headers: Mapping[str, str], body: bytes
+    ) -> None:
+        """A place says that something happened to an attempt: whoever drives it looks now. `access.forbidden` for a
+        call that does not come from the place."""
+        place = self._places.all.get(endpoint)
+        if place is None or not self._hooks.verify(endpoint, key, token):
+            raise GenyardError(Code.not_found, "no such hook")
+        if not await place.provider.hook(headers, body):
+            raise GenyardError(Code.forbidden, f"this call is not signed by {endpoint}")
+        await self._jobs.wake(endpoint, key)
+
     # ---- assets ----
 
     async def upload(
@@ -303,9 +320,18 @@ class Studio:
     # ---- places ----
 
     @property
+    def provider(self) -> str:
+        """Where operations go that have no route of their own."""
+        return self._routes.default
+
+    @property
     def endpoints(self) -> dict[str, str]:
         """Every configured endpoint: name → kind."""
         return self._places.kinds
+
+    async def spending(self) -> Sequence[Spending]:
+        """Today's spending of each paid endpoint, and its cap."""
+        return await self._places.spending()
 
     async def health_of(self, name: str, *, max_age: float = 30.0) -> Health:
         """One endpoint, looked at again when what is known of it is older than `max_age` seconds."""
@@ -317,13 +343,19 @@ class Studio:
 
     def routes(self) -> list[dict[str, Any]]:
         """Where requests for each operation go when no model is named."""
-        names = [name for name, kind in self._places.kinds.items() if kind == self.provider]
-        found = [(name, self._catalog.find(self.provider, name, None)) for name in OPERATIONS]
         return [
-            {"operation": operation, "endpoint": names[0], "model": binding.model}
-            for operation, binding in found
-            if binding is not None and names
+            {"operation": operation, "endpoint": endpoint.name, "model": binding.model}
+            for operation in OPERATIONS
+            if (found := self._routed(operation)) is not None
+            for endpoint, binding in [found]
         ]
+
+    def _routed(self, operation: str) -> tuple[Endpoint, Binding] | None:
+        for endpoint in candidates_of(self._routes.of(operation), self._places.endpoints):
+            binding = binding_at(endpoint, self._catalog, operation, None)
+            if binding is not None:
+                return endpoint, binding
+        return None
 
     async def health(self, *, max_age: float = 30.0) -> dict[str, Health]:
         """Every configured endpoint, looked at side by side."""
@@ -356,23 +388,30 @@ class Studio:
         ]
 
     def _served_by(self, operation: str, health: Mapping[str, Health]) -> Iterator[dict[str, Any]]:
-        for name, kind in self._places.kinds.items():
-            for binding in self._catalog.of(kind, operation):
-                problems = list(health[name].problems.get(binding.key, ()))
-                if (error := health[name].error) is not None:
-                    problems = [error.message]
+        routed = self._routed(operation)
+        meant = [one.name for one in candidates_of(self._routes.of(operation), self._places.endpoints)]
+        for endpoint in self._places.endpoints:
+            for binding in self._catalog.of(endpoint.bindings, operation):
+                if not endpoint.serves(binding):
+                    continue
                 yield {
-                    "endpoint": name,
-                    "kind": kind,
+                    "endpoint": endpoint.name,
+                    "kind": endpoint.kind,
                     "model": binding.model,
                     "title": binding.title,
-                    "default": binding.default and kind == self.provider,
-                    "routed": kind == self.provider,
-                    "can": not problems,
+                    "default": routed == (endpoint, binding),
+                    "routed": endpoint.name in meant,
+                    "can": not (problems := _problems(endpoint, binding, health[endpoint.name])),
                     "problems": problems,
                     "defaults": binding.defaults,
                     "licence": binding.licence.model_dump(),
                 }
+
+
+def _problems(endpoint: Endpoint, binding: Binding, health: Health) -> list[str]:
+    if endpoint.missing:
+        return [f"{name} is not set" for name in endpoint.missing]
+    return [health.error.message] if health.error else list(health.problems.get(binding.key, ()))
 
 
 def _write(folder: Path, asset: Asset, prefix: str, data: bytes) -> Path:

@@ -7,23 +7,54 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from genyard.catalog.pricing import Rates, estimated_usd
 from genyard.errors import Code, GenyardError
-from genyard.jobs.store import Jobs
-from genyard.providers import BoundStep, Facts, Health, Plan, Provider
+from genyard.jobs.store import Jobs, Spending
+from genyard.providers import BoundStep, Cost, Facts, Health, Plan, Provider
+from genyard.routing import Endpoint
 
 #: A check that is younger than this is not made again for a status page.
 _FRESH_SECONDS: Final = 30.0
+_NO_RATES: Final = Rates()
 #: What a newer look at the place may change: a model or a node was installed, the server updated.
 _WORTH_A_LOOK: Final = frozenset({Code.provider_missing, Code.workflow_invalid})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """One configured endpoint with its provider."""
+    """One configured endpoint with its provider.
 
-    name: str
+    capacity   how many submissions may be open there at once
+    daily_cap  US dollars that it may spend in a day, if it costs any
+    assumed    US dollars that a submission is taken to cost against the cap while nobody knows
+    """
+
+    endpoint: Endpoint
     provider: Provider
     capacity: int
+    rates: Rates = _NO_RATES
+    daily_cap: float = 0.0
+    assumed: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.endpoint.name
+
+    def estimate(self, steps: Sequence[BoundStep]) -> Cost | None:
+        """By the bindings' prices; None where one of them is not known."""
+        if not self.provider.capabilities.paid and self.rates == _NO_RATES:
+            prices = [step.binding.price for step in steps]
+            return Cost(usd=0.0, source="estimated") if all(one and one.usd == 0 for one in prices) else None
+        known = [estimated_usd(step.binding, step.parameters, self.rates) for step in steps]
+        if any(usd is None for usd in known):
+            return None
+        return Cost(usd=sum(usd for usd in known if usd is not None), source="estimated")
+
+    def reservation(self, estimate: Cost | None) -> float | None:
+        """What a submission holds of the day's cap; None where nothing is paid."""
+        if not self.provider.capabilities.paid:
+            return None
+        return self.assumed if estimate is None else estimate.usd
 
 
 class Places:
@@ -36,8 +67,12 @@ class Places:
         self._locks = {name: asyncio.Lock() for name in self.all}
 
     @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return tuple(place.endpoint for place in self.all.values())
+
+    @property
     def kinds(self) -> dict[str, str]:
-        return {name: place.provider.kind for name, place in self.all.items()}
+        return {name: place.endpoint.kind for name, place in self.all.items()}
 
     @property
     def providers(self) -> dict[str, Provider]:
@@ -46,7 +81,8 @@ class Places:
     async def save(self) -> None:
         """Tells the database which endpoints there are and how much each may do at once."""
         for place in self.all.values():
-            await self._jobs.save_endpoint(place.name, place.provider.kind, place.capacity)
+            cap = place.daily_cap if place.provider.capabilities.paid else None
+            await self._jobs.save_endpoint(place.name, place.endpoint.kind, place.capacity, cap)
 
     async def health(self, name: str, *, max_age: float = _FRESH_SECONDS) -> Health:
         async with self._locks[name]:
@@ -88,6 +124,11 @@ class Places:
             self._facts[name] = health.facts
             await self._jobs.save_facts(name, health.facts)
         return health
+
+    async def spending(self) -> Sequence[Spending]:
+        """What the paid endpoints have spent today and may yet spend."""
+        known = await self._jobs.spending()
+        return [one for one in known if one.endpoint in self.all]
 
     async def close(self) -> None:
         for place in self.all.values():

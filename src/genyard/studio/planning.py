@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from genyard.catalog import Binding, Catalog
@@ -16,9 +16,8 @@ from genyard.jobs.store import NewStage
 from genyard.media import MediaKind, kind_of
 from genyard.operations import OPERATIONS
 from genyard.pipelines import AssetInput, Step, bind, draw_seeds, group
-from genyard.providers import BoundStep, MediaInput, Plan
-from genyard.routing import choose
-from genyard.settings import PROVIDER_NEEDS
+from genyard.providers import BoundStep, Cost, MediaInput, Plan
+from genyard.routing import Routes, choose
 from genyard.studio.places import Places
 
 GENYARD_VERSION = version("genyard")
@@ -32,29 +31,34 @@ class Planned:
     stages: tuple[NewStage, ...]
 
     @property
+    def cost(self) -> Cost | None:
+        """Of all stages together; None where one of them is not known."""
+        known = [stage.estimate for stage in self.stages]
+        if any(one is None for one in known):
+            return None
+        source: Literal["reported", "estimated"] = (
+            "reported" if all(one and one.source == "reported" for one in known) else "estimated"
+        )
+        return Cost(usd=sum(one.usd for one in known if one), source=source)
+
+    @property
     def bindings(self) -> tuple[Binding, ...]:
         return tuple(step.binding for stage in self.stages for step in stage.draft.steps)
 
 
 class Planner:
-    def __init__(self, *, catalog: Catalog, places: Places, assets: Assets, provider: str) -> None:
+    def __init__(self, *, catalog: Catalog, places: Places, assets: Assets, routes: Routes) -> None:
         self._catalog = catalog
         self._places = places
         self._assets = assets
-        self._provider = provider
+        self._routes = routes
 
     async def plan(
         self, steps: Sequence[Step], owner_id: UUID, *, embed_prompt: bool = False, previews: bool = False
     ) -> Planned:
         """Chooses places, binds, fuses, compiles. Raises before anything is stored."""
         chosen = [
-            choose(
-                step,
-                endpoints=self._places.kinds,
-                preferred=self._provider,
-                catalog=self._catalog,
-                needs=PROVIDER_NEEDS,
-            )
+            choose(step, endpoints=self._places.endpoints, routes=self._routes, catalog=self._catalog)
             for step in steps
         ]
         media = await self._media(steps, owner_id)
@@ -68,13 +72,32 @@ class Planner:
         stages = []
         for draft in drafts:
             plan = await self._places.compile(draft.endpoint, draft.steps)
-            kind = self._places.kinds[draft.endpoint]
+            place = self._places.all[draft.endpoint]
+            kind = place.endpoint.kind
+            estimate = place.estimate(draft.steps)
             facts = {
                 step.name: _facts(step, plan, draft.endpoint, kind, step.name in wanted, embed_prompt)
                 for step in draft.steps
             }
-            stages.append(NewStage(draft=draft, plan=replace(plan, facts=facts)))
+            stages.append(
+                NewStage(
+                    draft=draft,
+                    plan=replace(plan, facts=facts),
+                    estimate=estimate,
+                    reserved_usd=place.reservation(estimate),
+                )
+            )
         return Planned(steps=seeded, stages=tuple(stages))
+
+    async def quoted(self, planned: Planned) -> Planned:
+        """With the places' own prices where they have a dry run."""
+
+        async def ask(stage: NewStage) -> NewStage:
+            provider = self._places.all[stage.draft.endpoint].provider
+            quote = await provider.quote(stage.plan) if provider.capabilities.quotes else None
+            return stage if quote is None else replace(stage, estimate=quote)
+
+        return replace(planned, stages=tuple([await ask(stage) for stage in planned.stages]))
 
     async def _media(self, steps: Sequence[Step], owner_id: UUID) -> dict[UUID, MediaInput]:
         wanted = {

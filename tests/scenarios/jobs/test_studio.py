@@ -111,7 +111,7 @@ async def test_urgent_jobs_go_first_and_places_are_not_overfilled(
     order: list[str] = []
     compile_plan = place.compile
 
-    async def submit(plan: Any, key: Any, media: Any) -> Any:
+    async def submit(plan: Any, key: Any, media: Any, **_: Any) -> Any:
         order.append(plan.payload["prompt"])
         return {"key": str(key)}
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from genyard.frontends.http import assets, errors, events, files, jobs, page, places
+from genyard.frontends.http import assets, errors, events, files, hooks, jobs, page, places
 from genyard.frontends.http.access import Access
 from genyard.frontends.http.bodies import JobBody
 from genyard.frontends.http.caller import Parts
@@ -24,9 +24,11 @@ from genyard.settings import ServerSettings
 from genyard.studio import Studio
 from genyard.studio.planning import GENYARD_VERSION
 
-_ROUTERS: Final = tuple(room.router for room in (jobs, events, assets, files, places, page))
+_ROUTERS: Final = tuple(room.router for room in (jobs, events, assets, files, places, hooks, page))
 
 _JSON_BYTES: Final = 4 * 1024 * 1024
+#: A place's account of a run may carry what the run made; it is not read from there.
+_HOOK_BYTES: Final = 32 * 1024 * 1024
 #: What a multipart body, or JSON around base64, has beside the file itself.
 _FRAMING_BYTES: Final = 256 * 1024
 
@@ -77,6 +79,8 @@ def _body_limit(max_upload_bytes: int) -> Callable[[str, str], int]:
     """Base64 is a third longer than what it says."""
 
     def limit(_method: str, path: str) -> int:
+        if path.startswith("/hooks/"):
+            return _HOOK_BYTES
         return max_upload_bytes * 4 // 3 + _FRAMING_BYTES if path == "/v1/assets" else _JSON_BYTES
 
     return limit

@@ -14,6 +14,7 @@ from genyard.frontends.http.bodies import JobBody
 from genyard.frontends.http.caller import KEYS, Parts, WithCaller, WithParts
 from genyard.frontends.http.jobs import PLANNING
 from genyard.frontends.http.views import (
+    CostView,
     EndpointHealthView,
     EstimateView,
     HealthView,
@@ -25,14 +26,12 @@ from genyard.frontends.http.views import (
     RouteView,
     answers,
 )
-from genyard.providers import BoundStep, Health
+from genyard.providers import BoundStep, Cost, Health
 from genyard.studio.planning import GENYARD_VERSION, Planned
 
 router = APIRouter(tags=["places"])
 
 _DATABASE_SECONDS: Final = 1.0
-#: Which parameter says how many outputs a step has.
-_COUNTS: Final = ("count", "layers")
 
 
 @router.get("/v1/operations", operation_id="list_operations", dependencies=KEYS, responses=answers())
@@ -45,7 +44,8 @@ async def list_operations(caller: WithCaller) -> OperationListView:
 @router.post("/v1/estimate", operation_id="estimate_job", dependencies=KEYS, responses=answers(*PLANNING))
 async def estimate_job(body: JobBody, caller: WithCaller) -> EstimateView:
     """What would be done with this job, where, under which licence, at what price. Nothing is stored."""
-    return _estimate(await caller.studio.estimate(body.request(), owner_id=caller.owner_id))
+    planned = await caller.studio.estimate(body.request(), owner_id=caller.owner_id)
+    return _estimate(planned, caller.studio.endpoints)
 
 
 @router.get(
@@ -93,18 +93,22 @@ def _endpoint(name: str, kind: str, health: Health | None) -> EndpointHealthView
     )
 
 
-def _estimate(planned: Planned) -> EstimateView:
+def _estimate(planned: Planned, kinds: Mapping[str, str]) -> EstimateView:
     stages = [
         PlannedStageView(
             endpoint=stage.draft.endpoint,
-            provider=stage.draft.steps[0].binding.kind,
+            provider=kinds[stage.draft.endpoint],
             steps=[_planned_step(step) for step in stage.draft.steps],
+            cost=_cost(stage.estimate),
         )
         for stage in planned.stages
     ]
-    prices = [_usd(step) for stage in planned.stages for step in stage.draft.steps]
-    known = [price for price in prices if price is not None]
-    return EstimateView(stages=stages, usd=sum(known) if len(known) == len(prices) else None)
+    cost = planned.cost
+    return EstimateView(stages=stages, usd=cost.usd if cost else None, cost=_cost(cost))
+
+
+def _cost(cost: Cost | None) -> CostView | None:
+    return CostView(usd=cost.usd, source=cost.source) if cost else None
 
 
 def _planned_step(step: BoundStep) -> PlannedStepView:
@@ -123,19 +127,3 @@ def _planned_step(step: BoundStep) -> PlannedStepView:
 
 def _price(price: Price | None) -> PriceView | None:
     return PriceView(usd=price.usd, units=price.units, per=price.per) if price else None
-
-
-def _usd(step: BoundStep) -> float | None:
-    """None where it depends on how long the run takes, or nobody has said what it costs."""
-    price = step.binding.price
-    if price is None or price.usd is None or (price.per == "second" and price.usd):
-        return None
-    return price.usd * (_outputs(step.parameters) if price.per == "output" else 1)
-
-
-def _outputs(parameters: Mapping[str, object]) -> int:
-    for name in _COUNTS:
-        count = parameters.get(name)
-        if isinstance(count, int):
-            return count
-    return 1

@@ -68,6 +68,21 @@ class StepView(BaseModel):
     keep: bool
 
 
+class CostView(BaseModel):
+    """US dollars. `reported` by the place, `computed` from what it reported, or `estimated` by a listed price."""
+
+    usd: float
+    source: Literal["reported", "computed", "estimated"]
+
+
+class JobCostView(BaseModel):
+    """Of all attempts. `complete` is false where a place has not said what a part of it cost; that part is not in
+    `usd`, and `usd` is null where nothing is known at all."""
+
+    usd: float | None
+    complete: bool
+
+
 class AttemptView(BaseModel):
     """One try at one place."""
 
@@ -77,6 +92,10 @@ class AttemptView(BaseModel):
     state: AttemptState
     word: Annotated[str | None, Field(description="The place's own word for its last state.")]
     seconds: Annotated[float | None, Field(description="Of execution, as the place reported it.")]
+    waited: Annotated[
+        float | None, Field(description="Seconds before the execution, as the place reported it.")
+    ]
+    cost: Annotated[CostView | None, Field(description="Null: not known, or not yet.")]
     error: Failure | None
     created_at: datetime
     submitted_at: datetime | None
@@ -102,6 +121,9 @@ class JobView(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     expires_at: datetime | None
+    cost: Annotated[
+        JobCostView | None, Field(description="Null: nothing was paid; told for a single job only.")
+    ]
     outputs: list[AssetView]
     attempts: list[AttemptView]
 
@@ -159,11 +181,13 @@ class PlannedStageView(BaseModel):
     endpoint: str
     provider: str
     steps: list[PlannedStepView]
+    cost: Annotated[CostView | None, Field(description="Null: not known beforehand.")]
 
 
 class EstimateView(BaseModel):
     stages: list[PlannedStageView]
     usd: Annotated[float | None, Field(description="What the whole job costs; null: not known beforehand.")]
+    cost: CostView | None
 
 
 class InputRoleView(BaseModel):

@@ -1,0 +1,27 @@
+"""Where places say that something happened to a submission. The path is the secret; the truth is read elsewhere."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+
+from genyard.frontends.http.caller import WithParts
+from genyard.frontends.http.views import answers
+
+router = APIRouter(tags=["places"])
+
+
+@router.post(
+    "/hooks/{endpoint}/{attempt_id}/{token}",
+    operation_id="receive_hook",
+    status_code=204,
+    responses=answers(403, 404, 413),
+)
+async def receive_hook(
+    endpoint: str, attempt_id: UUID, token: str, request: Request, parts: WithParts
+) -> Response:
+    """For RunPod and Replicate: they call it when a submission changes. It only makes genyard look sooner."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    await parts.studio.hook(endpoint, attempt_id, token, headers, await request.body())
+    return Response(status_code=204)

@@ -1,0 +1,193 @@
+"""Every setting of genyard: the environment and `genyard.toml`, read once, frozen, secrets masked.
+
+The plans' environment names work as they are (`environment`), from a `.env` file in the working folder too.
+`genyard.toml` (in the working folder, or named by `GENYARD_CONFIG`) says more: several endpoints of a kind, prices,
+limits, routes. Where both speak of the same thing, the environment wins. No other module reads `os.environ`.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from genyard.errors import Code, GenyardError
+from genyard.media import MediaLimits
+from genyard.settings.environment import FIELDS, PROVIDER_NEEDS, apply, variable_of
+
+__all__ = ["PROVIDER_NEEDS", "EndpointSettings", "ServerSettings", "Settings", "load_settings"]
+
+ProviderKind = Literal["preview", "comfyui", "runpod", "scenario", "replicate"]
+
+#: What a paid endpoint may spend in a day (UTC) unless its settings say otherwise: low, so that a mistake is cheap.
+DAILY_CAP_USD = 5.0
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Timeouts(_Frozen):
+    """Seconds. Generation time counts from the start of execution: waiting in a queue and cold starts do not; `queue`
+    is how long a place may take before it starts."""
+
+    connect: float = Field(default=10.0, gt=0)
+    image: float = Field(default=200.0, gt=0)
+    video: float = Field(default=400.0, gt=0)
+    queue: float = Field(default=1800.0, gt=0)
+    download: float = Field(default=60.0, gt=0)
+    poll: float = Field(default=3.0, gt=0)
+
+
+class EndpointSettings(_Frozen):
+    """One place.
+
+    protocol          RunPod: `comfyui` for worker-comfyui, `model` for an endpoint of one model
+    legacy            Scenario: the old `/generate/txt2img` … routes
+    endpoint_id       RunPod's id of the endpoint
+    models            which of the models that this kind of place knows are there; empty: all
+    operations        which operations it is to serve; empty: all that its models can
+    concurrency       how many submissions may be open there at once
+    calls_per_second  how often its state may be asked for, over all jobs
+    files             renames model files: template's name → the name on that server
+    model_files       ComfyUI on RunPod: the model files of the image, by which a template is chosen
+    daily_cap_usd     what it may spend in a day (UTC); paid places have a low one by default
+    assumed_usd       what one submission is taken to cost while nobody knows, against the cap
+    usd_per_second    of a run: what the GPU behind it costs
+    usd_per_unit      Scenario: what a creative unit costs
+    """
+
+    kind: ProviderKind
+    protocol: Literal["comfyui", "model"] = "model"
+    legacy: bool = False
+    url: str = ""
+    endpoint_id: str = ""
+    api_key: SecretStr | None = None
+    api_secret: SecretStr | None = None
+    webhook_secret: SecretStr | None = None
+    models: tuple[str, ...] = ()
+    operations: tuple[str, ...] = ()
+    concurrency: int = Field(default=4, ge=1, le=10_000)
+    calls_per_second: float = Field(default=20.0, gt=0)
+    files: dict[str, str] = Field(default_factory=dict)
+    model_files: tuple[str, ...] = ()
+    timeouts: Timeouts = Timeouts()
+    daily_cap_usd: float = Field(default=DAILY_CAP_USD, ge=0)
+    assumed_usd: float = Field(default=0.10, ge=0)
+    usd_per_second: float | None = Field(default=None, ge=0)
+    usd_per_unit: float | None = Field(default=None, ge=0)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Environment names without which it cannot be used."""
+        needed = [field for field in FIELDS.get(self.kind, {}) if field in ("api_key", "api_secret")]
+        if self.kind == "comfyui":
+            return () if self.url else ("COMFYUI_ENDPOINT",)
+        return tuple(FIELDS[self.kind][field] for field in needed if getattr(self, field) is None)
+
+
+class StorageSettings(_Frozen):
+    """A folder below the data folder unless a bucket is named."""
+
+    bucket: str = ""
+    endpoint: str = ""
+    region: str = "auto"
+    access_key_id: SecretStr | None = None
+    secret_access_key: SecretStr | None = None
+
+
+class ServerSettings(_Frozen):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    public_url: str = ""
+    link_seconds: int = Field(default=3600, ge=60)
+
+
+class Settings(_Frozen):
+    """What `load_settings` returns; nothing changes after start."""
+
+    provider: str = "preview"
+    data: Path
+    database_url: SecretStr | None = None
+    endpoints: dict[str, EndpointSettings]
+    routes: dict[str, str] = Field(default_factory=dict)
+    storage: StorageSettings = StorageSettings()
+    server: ServerSettings = ServerSettings()
+    limits: MediaLimits = MediaLimits()
+    stage_concurrency: int = Field(default=200, ge=1)
+    log_level: str = "warning"
+    log_json: bool = False
+
+    @field_validator("provider")
+    @classmethod
+    def _known_provider(cls, provider: str) -> str:
+        if provider not in PROVIDER_NEEDS:
+            raise ValueError(f"{provider!r} is not one of {', '.join(PROVIDER_NEEDS)}")
+        return provider
+
+    @field_validator("routes")
+    @classmethod
+    def _known_targets(cls, routes: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        known = [*PROVIDER_NEEDS, *info.data.get("endpoints", ())]
+        for operation, target in routes.items():
+            if target not in known:
+                raise ValueError(f"{operation} = {target!r}: take one of {', '.join(dict.fromkeys(known))}")
+        return routes
+
+
+def load_settings(environ: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:
+    """The settings in force. `settings.invalid` names the variable or the key that is wrong."""
+    folder = folder or Path.cwd()
+    given = dict(os.environ if environ is None else environ)  # noqa: TID251 (this is the one place)
+    env = {**_read_env_file(folder / ".env"), **given}
+    table = _read_toml(env, folder)
+    if env.get("GENYARD_DATA") or "data" not in table:
+        table["data"] = env.get("GENYARD_DATA") or str(_default_data(env))
+    apply(table, env)
+    try:
+        return Settings.model_validate(table)
+    except ValidationError as wrong:
+        first = wrong.errors(include_url=False)[0]
+        path = ".".join(str(part) for part in first["loc"])
+        name = variable_of(path, table)
+        message = str(first["msg"]).removeprefix("Value error, ")
+        raise GenyardError(Code.settings_invalid, f"{name}: {message}", field=name) from wrong
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    from dotenv import dotenv_values
+
+    return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}
+
+
+def _read_toml(env: Mapping[str, str], folder: Path) -> dict[str, Any]:
+    named = env.get("GENYARD_CONFIG")
+    path = Path(named) if named else folder / "genyard.toml"
+    if not named and not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, ValueError) as wrong:
+        raise GenyardError(Code.settings_invalid, f"{path}: {wrong}", field="GENYARD_CONFIG") from wrong
+
+
+def _default_data(env: Mapping[str, str]) -> Path:
+    """Root keeps its data under /var/lib, because PostgreSQL refuses to run as root and must reach it."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/genyard")
+    base = env.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "genyard"

@@ -76,6 +76,17 @@ def video(given: bytes, *, seconds: float = 0.5, fps: int = 8, side: int = 96) -
     return encode_mp4(frames, fps)
 
 
+def halved(given: bytes) -> bytes:
+    """The same picture at half its size: what came out is not what was asked for."""
+    height, width = pixels(given).shape[:2]
+    return encode(resize(pixels(given)[None], max(1, width // 2), max(1, height // 2))[0])
+
+
+def without_alpha(given: bytes) -> bytes:
+    """The same picture as RGB."""
+    return encode(pixels(given)[..., :3])
+
+
 def pixels(given: bytes) -> Pixels:
     """H×W×3 or H×W×4. Raises NotAPicture."""
     try:

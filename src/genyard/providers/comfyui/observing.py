@@ -7,6 +7,7 @@ a job that ends between two reads shows in neither, and its history entry is wri
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -91,7 +92,9 @@ class Observer:
     def expect(self, ref: Ref, workflow: Mapping[str, Json]) -> None:
         """Our own submission is about to leave."""
         watch = self._new_watch(ref, ours=True)
-        watch.classes = {node_id: node["class_type"] for node_id, node in workflow.items()}
+        watch.classes = {
+            sys.intern(node_id): sys.intern(node["class_type"]) for node_id, node in workflow.items()
+        }
         watch.known = self._events.connected
         watch.poll_at = watch.known_at + (self._limits.poll if watch.known else 0.0)
 
@@ -155,24 +158,20 @@ class Observer:
         self._events.start()
         watch = self._watches.get(ref["prompt_id"]) or self._new_watch(ref, ours=False)
         until = self._clock() + self._limits.interval
-        woken: asyncio.Task[Any] = asyncio.ensure_future(wake.wait())
-        try:
-            while True:
-                await self._look(watch)
-                now = self._clock()
-                if watch.final is not None:
-                    self.forget(watch.prompt_id)
-                    return watch.final
-                seen = watch.snapshot()
-                tell_at = self._tell_at(watch, seen, previous)
-                if tell_at <= now or (watch.known and wake.is_set()):
-                    watch.dirty_since = None
-                    return seen
-                if now >= until or wake.is_set():
-                    break
-                await self._wait(watch, woken, min(tell_at, until, self._look_at(watch)) - now)
-        finally:
-            woken.cancel()
+        while True:
+            await self._look(watch)
+            now = self._clock()
+            if watch.final is not None:
+                self.forget(watch.prompt_id)
+                return watch.final
+            seen = watch.snapshot()
+            tell_at = self._tell_at(watch, seen, previous)
+            if tell_at <= now or (watch.known and wake.is_set()):
+                watch.dirty_since = None
+                return seen
+            if now >= until or wake.is_set():
+                break
+            await watch.wait(wake, min(tell_at, until, self._look_at(watch)) - now)
         if previous is not None:
             return previous
         if watch.failure is not None:
@@ -194,15 +193,6 @@ class Observer:
         ):
             return since + _PROGRESS_HOLD
         return float("inf")
-
-    async def _wait(self, watch: Watch, woken: asyncio.Task[Any], seconds: float) -> None:
-        changed: asyncio.Task[Any] = asyncio.ensure_future(watch.changed())
-        try:
-            await asyncio.wait(
-                {changed, woken}, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            changed.cancel()
 
     def _look_at(self, watch: Watch) -> float:
         times = [watch.poll_at]

@@ -6,9 +6,10 @@ Events make it quick; they are never the truth about the end. They only say when
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import struct
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ _PREVIEW, _PREVIEW_WITH_METADATA = 1, 4
 _ENDS: Final = frozenset({"execution_success", "execution_error", "execution_interrupted"})
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Watch:
     """One run.
 
@@ -68,7 +69,7 @@ class Watch:
     final: Snapshot | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _shares: dict[str, float] = field(default_factory=dict)
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _waiting: tuple[asyncio.Timeout, ...] = ()
 
     def snapshot(self) -> Snapshot:
         return self.final or Snapshot(
@@ -83,12 +84,24 @@ class Watch:
         """Something is new: whoever waits looks again."""
         if self.dirty_since is None:
             self.dirty_since = now
-        self._changed.set()
-        self._changed = asyncio.Event()
+        waiting, self._waiting = self._waiting, ()
+        for limit in waiting:
+            if not limit.expired():
+                limit.reschedule(0.0)
 
-    def changed(self) -> Coroutine[Any, Any, Any]:
-        """What `touch` ends. The event is taken now: one that comes before the wait begins is not missed."""
-        return self._changed.wait()
+    async def wait(self, wake: asyncio.Event, seconds: float) -> None:
+        """Until something is new, `wake` is set, or the time is over. Nothing is missed by a caller who looks and
+        then waits without giving way in between.
+
+        `touch` brings the end of the time forward: thousands may wait, and this needs no task of its own.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)) as limit:
+                self._waiting = (*self._waiting, limit)
+                try:
+                    await wake.wait()
+                finally:
+                    self._waiting = tuple(one for one in self._waiting if one is not limit)
 
     def run(self, now: float) -> None:
         self.known = True

@@ -6,8 +6,8 @@ Everything raises `_http.FAILURES`; an answer of the wrong shape is `NotJson`, t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
@@ -15,7 +15,7 @@ from aiohttp.payload import AsyncIterablePayload
 from yarl import URL
 
 from genyard.providers import Media
-from genyard.providers._http import BadStatus, Http, NotJson
+from genyard.providers._http import BODY_HEAD, BadStatus, Http, NotJson
 
 Json = Any
 
@@ -30,7 +30,8 @@ class _SizedPayload(AsyncIterablePayload):
 
 @dataclass(frozen=True, kw_only=True)
 class Pending:
-    """What /queue said at one moment. `waiting`: prompt id → place, 1 is next; `extra` is their extra_data.
+    """The server's queue at one moment. `waiting`: prompt id → place, 1 is next; `extra` is the extra_data of all,
+    where it was asked for.
 
     The graphs of all who wait would be megabytes: they are not kept.
     """
@@ -72,15 +73,26 @@ class Wire:
     async def queue(self) -> Pending:
         answer = _dict(await self.http.get(self._at("queue")), "queue_running", "queue_pending")
         try:
-            waiting = sorted(answer["queue_pending"], key=lambda row: (row[0], row[1]))
-            running = answer["queue_running"]
+            running, waiting = answer["queue_running"], answer["queue_pending"]
             return Pending(
                 running=frozenset(row[1] for row in running),
-                waiting={row[1]: place for place, row in enumerate(waiting, 1)},
+                waiting=_places((row[0], row[1]) for row in waiting),
                 extra={row[1]: row[3] for row in (*running, *waiting)},
             )
         except (TypeError, LookupError):
             raise NotJson(str(answer), "application/json") from None
+
+    async def line(self) -> Pending:
+        """The same moment as `queue` tells, without `extra`. Read from /api/jobs, which leaves the graphs out,
+        where that can be trusted: it fails as a whole when somebody's prompt carries an odd `extra_pnginfo`."""
+        if self.has_jobs:
+            try:
+                return _line(await self.http.get(self._at(self._jobs, status="pending,in_progress")))
+            except BadStatus as refused:
+                self.has_jobs = refused.status not in (404, 405)
+            except NotJson:
+                pass
+        return replace(await self.queue(), extra={})
 
     async def history(self, prompt_id: str) -> dict[str, Json] | None:
         answer = _dict(await self.http.get(self._at(f"history/{prompt_id}")))
@@ -154,8 +166,29 @@ def _dict(answer: Json, *keys: str) -> dict[str, Json]:
     return answer
 
 
+def _places(waiting: Iterable[tuple[float, str]]) -> dict[str, int]:
+    """From (number, prompt id): the server's own order, a heap of tuples that begin with these two."""
+    return {prompt_id: place for place, (_, prompt_id) in enumerate(sorted(waiting), 1)}
+
+
+def _line(answer: Json) -> Pending:
+    """From a list of jobs, if it is all of them."""
+    told = _dict(answer, "jobs", "pagination")
+    try:
+        if told["pagination"]["has_more"] is not False:
+            raise ValueError("a page of several")
+        return Pending(
+            running=frozenset(job["id"] for job in told["jobs"] if job["status"] == "in_progress"),
+            waiting=_places(
+                (job["priority"], job["id"]) for job in told["jobs"] if job["status"] == "pending"
+            ),
+        )
+    except (TypeError, LookupError, ValueError):
+        raise NotJson(str(answer)[:BODY_HEAD], "application/json") from None
+
+
 class SharedQueue:
-    """One reading of /queue serves everybody who does not need a newer one."""
+    """One reading of the queue serves everybody who does not need a newer one."""
 
     def __init__(self, wire: Wire, clock: Callable[[], float]) -> None:
         self._wire, self._clock = wire, clock
@@ -172,7 +205,7 @@ class SharedQueue:
                 continue
             if reading is None or self._began < not_before or _failed(reading):
                 self._began = self._clock()
-                reading = self._reading = asyncio.ensure_future(self._wire.queue())
+                reading = self._reading = asyncio.ensure_future(self._wire.line())
             return await asyncio.shield(reading)
 
     def close(self) -> None:

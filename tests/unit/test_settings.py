@@ -8,6 +8,7 @@ import pytest
 
 from genyard.errors import Code, GenyardError
 from genyard.settings import load_settings
+from genyard.settings.environment import ENDPOINTS, FIELDS, VARIABLES
 
 
 def test_nothing_configured_means_the_built_in_renderer(tmp_path: Path) -> None:
@@ -150,3 +151,15 @@ def test_the_file_configures_more_and_the_environment_wins(tmp_path: Path) -> No
     settings = load_settings({"GENYARD_PORT": "9001"}, tmp_path)
     assert settings.endpoints["big"].files == {"a.safetensors": "b.safetensors"}
     assert settings.server.port == 9001
+
+
+def test_the_example_lists_every_name_with_a_word_on_it_and_starts_as_it_is(tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / ".env.example"
+    lines = example.read_text().splitlines()
+    listed = {line.partition("=")[0] for line in lines if line and not line.startswith("#")}
+    known = {*VARIABLES, *ENDPOINTS, *(name for fields in FIELDS.values() for name in fields.values())}
+    known |= {"COMFYUI_ENDPOINT", "COMFYUI_API_URL", "COMFYUI_API_PORT", "COMFYUI_TIMEOUT"}
+    known |= {"COMFYUI_POLL_INTERVAL", "GENYARD_DATA", "GENYARD_CONFIG"}
+    assert listed == known
+    (tmp_path / ".env").write_text(example.read_text())
+    assert list(load_settings({}, tmp_path).endpoints) == ["preview"]

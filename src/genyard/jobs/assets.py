@@ -96,6 +96,15 @@ class Assets:
                 raise GenyardError(Code.not_found, f"no asset {asset_id}", field="asset_id")
             return await delete_unused(connection, row["hashes"])
 
+    async def find_import(self, owner_id: UUID, source: str) -> UUID | None:
+        """The asset that `source` became when it was fetched before."""
+        row = await self._database.row(_SQL("find_import"), owner_id=owner_id, source=source)
+        return row["asset_id"] if row else None
+
+    async def insert_import(self, owner_id: UUID, source: str, asset_id: UUID) -> None:
+        values = {"owner_id": owner_id, "source": source, "asset_id": asset_id}
+        await self._database.execute(_SQL("insert_import"), **values)
+
     async def secret(self, name: str, fresh: bytes) -> bytes:
         row = await self._database.row(_SQL("secret"), name=name, value=fresh)
         assert row is not None

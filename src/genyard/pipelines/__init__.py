@@ -149,7 +149,8 @@ def _parse_input(value: Any, field: str) -> Input:
     except ValueError:
         raise GenyardError(
             Code.request_invalid,
-            f"{text[:60]!r} is neither an asset id nor step:NAME; upload the file first (POST /v1/assets)",
+            f"{text[:60]!r} is neither an asset id, nor step:NAME, nor scenario:ASSET; upload the file first "
+            "(POST /v1/assets)",
             field=field,
         ) from None
 

@@ -31,6 +31,7 @@ from genyard.pipelines import Step, forget_seeds, parse_steps
 from genyard.providers import Health
 from genyard.routing import Endpoint, Routes, binding_at, candidates_of
 from genyard.storage import LinkSigner, Storage, spool
+from genyard.studio.imports import Imports
 from genyard.studio.places import Places
 from genyard.studio.planning import Planned, Planner
 from genyard.studio.request import Request, parse_tags
@@ -69,6 +70,12 @@ class Studio:
         self._places = places
         self._catalog = catalog
         self._planner = Planner(catalog=catalog, places=places, assets=assets, routes=routes)
+        self._imports = Imports(
+            places=places,
+            assets=assets,
+            limits=limits,
+            keep=lambda data, name, owner_id: self.upload(data, name=name, owner_id=owner_id),
+        )
         self._routes = routes
         self._limits = limits
         self._hooks = hooks
@@ -78,7 +85,7 @@ class Studio:
 
     async def estimate(self, body: Mapping[str, Any], *, owner_id: UUID = LOCAL_OWNER) -> Planned:
         """What `submit` would do and what it would cost, without doing it."""
-        request = Request.parse(body)
+        request = Request.parse(await self._imports.resolve(body, owner_id))
         planned = await self._planner.plan(
             request.steps, owner_id, embed_prompt=request.embed_prompt, previews=request.previews
         )
@@ -99,7 +106,7 @@ class Studio:
             known = await self._known(owner_id, idempotency_key, digest)
             if known is not None:
                 return known
-        request = Request.parse(body)
+        request = Request.parse(await self._imports.resolve(body, owner_id))
         planned = await self._planner.plan(
             request.steps, owner_id, embed_prompt=request.embed_prompt, previews=request.previews
         )

@@ -16,6 +16,8 @@ from genyard.routing import Endpoint
 #: A check that is younger than this is not made again for a status page.
 _FRESH_SECONDS: Final = 30.0
 _NO_RATES: Final = Rates()
+#: Kinds of places that keep media under ids which callers have in tables of their own.
+LIBRARIES: Final = ("scenario",)
 #: What a newer look at the place may change: a model or a node was installed, the server updated.
 _WORTH_A_LOOK: Final = frozenset({Code.provider_missing, Code.workflow_invalid})
 
@@ -77,6 +79,14 @@ class Places:
     @property
     def providers(self) -> dict[str, Provider]:
         return {name: place.provider for name, place in self.all.items()}
+
+    @property
+    def libraries(self) -> dict[str, Place | None]:
+        """Kinds of places whose own media can be inputs → the endpoint through which they are fetched, if any."""
+        usable = [place for place in self.all.values() if not place.endpoint.missing]
+        return {
+            kind: next((place for place in usable if place.endpoint.kind == kind), None) for kind in LIBRARIES
+        }
 
     async def save(self) -> None:
         """Tells the database which endpoints there are and how much each may do at once."""

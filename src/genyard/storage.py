@@ -7,6 +7,7 @@ which asset is the database's knowledge.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import secrets
@@ -26,6 +27,7 @@ from genyard.errors import Code, GenyardError
 from genyard.settings import Settings
 
 _CHUNK = 1024 * 1024
+_PARTS_AT_ONCE = 2  # of 5 MiB each, held while they are sent
 _LONGEST_LINK = 7 * 24 * 3600  # what signatures of S3 allow
 
 
@@ -53,8 +55,7 @@ class Storage:
 
     async def put_file(self, file: BinaryIO, media_type: str) -> Blob:
         """From an open file of any size, a piece at a time."""
-        file.seek(0)
-        digest = hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
+        digest = await asyncio.to_thread(_digest, file)
         blob = _name(digest, file.tell(), media_type)
         file.seek(0)
         await self._write(blob.object, file)
@@ -62,9 +63,10 @@ class Storage:
 
     async def _write(self, name: str, data: Any) -> None:
         try:
-            await obstore.put_async(
-                self._store, name, data, use_multipart=False if isinstance(data, bytes) else None
-            )
+            if isinstance(data, bytes):
+                await obstore.put_async(self._store, name, data, use_multipart=False)
+            else:
+                await obstore.put_async(self._store, name, data, max_concurrency=_PARTS_AT_ONCE)
         except (BaseError, OSError) as wrong:
             raise self._failed("write", wrong) from wrong
 
@@ -158,6 +160,11 @@ def _local(folder: Path) -> LocalStore:
             f"the data folder {folder.parent} cannot be used ({wrong}); name a writable one by GENYARD_DATA",
             field="GENYARD_DATA",
         ) from wrong
+
+
+def _digest(file: BinaryIO) -> str:
+    file.seek(0)
+    return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
 
 
 def _name(sha256: str, size: int, media_type: str) -> Blob:

@@ -1,13 +1,16 @@
 """Videos: what is in them, are they whole, encoding H.264, and our facts in an MP4.
 
-Everything happens in memory, through PyAV. A cut video opens and plays without complaint until it ends too
-early, so completeness is always judged by counting packets against what the container promises. WebM is
-probed and shown, never rewritten. Which frames there are is decided elsewhere (`animate`).
+A source is bytes, a path or an open file, read through PyAV and never held as a whole. A cut video opens and
+plays without complaint until it ends too early, so completeness is always judged by counting packets against
+what the container promises. WebM is probed and shown, never rewritten. Which frames there are is decided
+elsewhere (`animate`).
 """
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, TypeAlias, cast
 
 import av
 import av.error
@@ -29,6 +32,8 @@ from genyard.errors import Code, GenyardError
 from genyard.imaging.arrays import RGB, RGBA, opaque
 from genyard.imaging.png_facts import KEYWORD, facts_as_json
 from genyard.media import SNIFF_BYTES, MediaKind, MediaLimits, kind_of, sniff
+
+Source: TypeAlias = bytes | Path | BinaryIO
 
 _BT709: Final = 1  # the number of HDTV's matrix, primaries and curve
 
@@ -51,7 +56,7 @@ class VideoInfo:
     has_audio: bool
 
 
-def probe_video(source: bytes | Path, limits: MediaLimits, *, decode: bool = False) -> VideoInfo:
+def probe_video(source: Source, limits: MediaLimits, *, decode: bool = False) -> VideoInfo:
     """Facts of a complete video within `limits`; the first frame is decoded, the others only counted.
 
     With `decode` all frames are decoded, which also finds damage in the middle (about 0.7 ms a frame).
@@ -86,14 +91,14 @@ def probe_video(source: bytes | Path, limits: MediaLimits, *, decode: bool = Fal
         )
 
 
-def thumbnail(source: bytes | Path) -> RGBA:
+def thumbnail(source: Source) -> RGBA:
     """The first frame, upright -> H×W×4. Raises media.invalid."""
     with _reading(source) as container:
         _picture_stream(container)
         return opaque(_as_rgb(_first_frame(container)))
 
 
-def read_frames(source: bytes | Path, *, every: int = 1) -> Iterator[RGB]:
+def read_frames(source: Source, *, every: int = 1) -> Iterator[RGB]:
     """Each `every`-th frame, decoded one at a time -> H×W×3. Raises media.invalid on damage."""
     with _reading(source) as container:
         stream = _picture_stream(container)
@@ -120,7 +125,8 @@ def encode_mp4(
     Raises media.invalid when there is no frame.
     """
     packets: list[Packet[VideoStream]] = []
-    with _writing(facts) as (container, finished):
+    finished = BytesIO()
+    with _writing(facts, finished) as container:
         stream: VideoStream | None = None
         for index, pixels in enumerate(frames):
             even = _even(pixels)
@@ -141,28 +147,34 @@ def write_mp4_facts(data: bytes, facts: Mapping[str, Any]) -> bytes:
 
     Raises media.invalid when `data` is not a readable MP4 or QuickTime file.
     """
-    if sniff(data[:SNIFF_BYTES]) not in ("video/mp4", "video/quicktime"):
+    finished = BytesIO()
+    copy_mp4_with_facts(data, facts, finished)
+    return finished.getvalue()
+
+
+def copy_mp4_with_facts(source: Source, facts: Mapping[str, Any], target: BinaryIO) -> None:
+    """`write_mp4_facts` into an open, empty file, a packet at a time."""
+    if sniff(_head(source)) not in ("video/mp4", "video/quicktime"):
         raise GenyardError(Code.media_invalid, "facts can be written into MP4 files only; this is none")
-    _check_boxes(data)
-    with _reading(data) as source, _writing(facts) as (container, finished):
-        _picture_stream(source)
+    _check_boxes(source)
+    with _reading(source) as container, _writing(facts, target) as written:
+        _picture_stream(container)
         copied = {
-            stream.index: container.add_stream_from_template(stream)
-            for stream in source.streams
+            stream.index: written.add_stream_from_template(stream)
+            for stream in container.streams
             if stream.type in ("video", "audio", "subtitle")
         }
         for stream in copied.values():
             stream.metadata.clear()
-        for packet in source.demux():
+        for packet in container.demux():
             if packet.dts is not None and packet.stream_index in copied:
                 packet.stream = copied[packet.stream_index]
-                container.mux(packet)
-    return finished.getvalue()
+                written.mux(packet)
 
 
-def read_mp4_facts(data: bytes) -> dict[str, Any] | None:
+def read_mp4_facts(source: Source) -> dict[str, Any] | None:
     """What `encode_mp4` or `write_mp4_facts` put there, or None. Raises media.invalid."""
-    with _reading(data) as container:
+    with _reading(source) as container:
         text = container.metadata.get(KEYWORD)
     try:
         told = json.loads(text) if text else None
@@ -174,13 +186,8 @@ def read_mp4_facts(data: bytes) -> dict[str, Any] | None:
 # --- checks --------------------------------------------------------------------------------------
 
 
-def _video_type(source: bytes | Path, limits: MediaLimits) -> str:
-    if isinstance(source, bytes):
-        head, size = source[:SNIFF_BYTES], len(source)
-    else:
-        size = source.stat().st_size
-        with source.open("rb") as file:
-            head = file.read(SNIFF_BYTES)
+def _video_type(source: Source, limits: MediaLimits) -> str:
+    size = _size(source)
     if not size:
         raise GenyardError(Code.media_invalid, "the file is empty; send an MP4, MOV or WebM video")
     if size > limits.max_bytes:
@@ -189,7 +196,7 @@ def _video_type(source: bytes | Path, limits: MediaLimits) -> str:
             f"the video has {size:,} bytes; at most {limits.max_bytes:,} are allowed",
             context={"bytes": size, "max_bytes": limits.max_bytes},
         )
-    media_type = sniff(head)
+    media_type = sniff(_head(source))
     if media_type is None or kind_of(media_type) is not MediaKind.video:
         found = media_type or "bytes of no known type"
         raise GenyardError(
@@ -198,9 +205,9 @@ def _video_type(source: bytes | Path, limits: MediaLimits) -> str:
     return media_type
 
 
-def _check_boxes(source: bytes | Path) -> None:
+def _check_boxes(source: Source) -> None:
     """The top-level boxes of an MP4 must end where the file ends: catches most cuts without decoding."""
-    size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    size = _size(source)
     kinds: set[bytes] = set()
     with _raw(source) as file:
         start = 0
@@ -295,12 +302,31 @@ def _cut(detail: str, **context: Any) -> GenyardError:
 # --- reading -------------------------------------------------------------------------------------
 
 
-def _raw(source: bytes | Path) -> BinaryIO:
-    return BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+@contextmanager
+def _raw(source: Source) -> Iterator[BinaryIO]:
+    """From the beginning. A file that was open stays open."""
+    if isinstance(source, bytes):
+        yield BytesIO(source)
+    elif isinstance(source, Path):
+        with source.open("rb") as file:
+            yield file
+    else:
+        source.seek(0)
+        yield source
+
+
+def _head(source: Source) -> bytes:
+    with _raw(source) as file:
+        return file.read(SNIFF_BYTES)
+
+
+def _size(source: Source) -> int:
+    with _raw(source) as file:
+        return file.seek(0, io.SEEK_END)
 
 
 @contextmanager
-def _reading(source: bytes | Path) -> Iterator[InputContainer]:
+def _reading(source: Source) -> Iterator[InputContainer]:
     """An opened container; whatever the libraries raise meanwhile becomes media.invalid."""
     try:
         with _raw(source) as file, av.open(file, mode="r") as container:
@@ -337,19 +363,48 @@ def _as_rgb(frame: VideoFrame) -> RGB:
 
 
 @contextmanager
-def _writing(facts: Mapping[str, Any] | None) -> Iterator[tuple[OutputContainer, BytesIO]]:
-    """An MP4 muxer into memory. The bytes are complete when the context has ended."""
-    written = BytesIO()
+def _writing(facts: Mapping[str, Any] | None, target: BinaryIO) -> Iterator[OutputContainer]:
+    """An MP4 muxer into memory or an open file. The bytes are complete when the context has ended."""
 
     def open_again(_url: str, _flags: int, _options: object) -> BinaryIO:
         # The muxer reads its own output once more to move the index to the front.
-        return BytesIO(written.getvalue())
+        if isinstance(target, BytesIO):
+            return BytesIO(target.getvalue())
+        target.flush()
+        return cast(BinaryIO, _SecondReader(target.fileno()))
 
     options = {"movflags": "+faststart+use_metadata_tags", "fflags": "+bitexact"}
-    with av.open(written, mode="w", format="mp4", options=options, io_open=open_again) as container:
+    with av.open(target, mode="w", format="mp4", options=options, io_open=open_again) as container:
         if facts is not None:
             container.metadata[KEYWORD] = facts_as_json(facts)
-        yield container, written
+        yield container
+
+
+class _SecondReader(io.RawIOBase):
+    """Reads a file that somebody else has open, with a position of its own."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = os.preadv(self._descriptor, [buffer], self._at)
+        self._at += count
+        return count
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        starts = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: os.fstat(self._descriptor).st_size}
+        self._at = starts[whence] + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
 
 
 def _h264_stream(container: OutputContainer, fps: int | Fraction, pixels: RGB, crf: int) -> VideoStream:

@@ -104,14 +104,14 @@ async def test_a_result_that_is_no_picture_is_not_a_success(make_settings: MakeS
     job = await run(make_settings, place)
     assert job.state is JobState.failed
     assert job.error is not None
-    assert job.error["code"] == "provider.lost_output"
+    assert job.error["code"] == "provider.bad_output"
     assert not job.outputs
 
 
 async def test_a_truncated_picture_is_not_a_success(make_settings: MakeSettings) -> None:
     job = await run(make_settings, ScriptedProvider(files=lambda _: png(side=64)[:-20]))
     assert job.error is not None
-    assert job.error["code"] == "provider.lost_output"
+    assert job.error["code"] == "provider.bad_output"
 
 
 async def test_a_defect_of_ours_ends_the_job_and_says_so(make_settings: MakeSettings) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from genyard.errors import Code, GenyardError
 from genyard.imaging.video import (
+    copy_mp4_with_facts,
     encode_mp4,
     probe_video,
     read_frames,
@@ -80,6 +81,31 @@ def refused(ask: Callable[[], Any]) -> GenyardError:
 def same_pictures(one: bytes, other: bytes) -> bool:
     pairs = list(zip(read_frames(one), read_frames(other), strict=True))
     return bool(pairs) and all(np.array_equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("audio", [False, True])
+def test_facts_are_written_from_file_to_file_as_they_are_in_memory(tmp_path: Path, audio: bool) -> None:
+    data = foreign("mp4", "libx264", audio=audio)
+    (tmp_path / "in.mp4").write_bytes(data)
+    for source in (tmp_path / "in.mp4", (tmp_path / "in.mp4").open("rb")):
+        with (tmp_path / "out.mp4").open("w+b") as target:
+            copy_mp4_with_facts(source, {"seed": 7}, target)
+            assert probe_video(target, LIMITS) == probe_video(data, LIMITS)
+            assert read_mp4_facts(target) == {"seed": 7}
+        if not isinstance(source, Path):
+            assert not source.closed
+            source.close()
+        assert (tmp_path / "out.mp4").read_bytes() == write_mp4_facts(data, {"seed": 7})
+
+
+def test_a_file_is_measured_like_bytes(clip: bytes, webm: bytes, tmp_path: Path) -> None:
+    for data in (clip, webm):
+        with (tmp_path / "clip").open("w+b") as file:
+            file.write(data)
+            assert probe_video(file, LIMITS) == probe_video(data, LIMITS)
+            assert np.array_equal(thumbnail(file), thumbnail(data))
+            file.truncate(len(data) * 2 // 3)
+            refused(lambda file=file: probe_video(file, LIMITS))
 
 
 def test_probe(clip: bytes, tmp_path: Path) -> None:

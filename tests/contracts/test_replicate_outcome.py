@@ -147,6 +147,10 @@ class TestOutputs:
         seen = snapshot_of(ended(output="here is your picture"), REF, NOW)
         assert (seen.state, seen.error and seen.error.code) == (State.failed, Code.provider_bad_output)
 
+    def test_an_address_that_is_none_is_left_to_whoever_fetches_it(self) -> None:
+        seen = snapshot_of(ended(output="http://["), REF, NOW)
+        assert seen.outputs[0].media_type is None
+
     def test_pictures_that_were_withheld_are_counted_and_told(self) -> None:
         seen = snapshot_of(ended(output=["https://x/0.png"]), {**REF, "expected": 4}, NOW)
         assert seen.state is State.succeeded

@@ -183,7 +183,11 @@ def _inline_type(address: str) -> str | None:
 
 def _media_type(address: str) -> str | None:
     """By the suffix: whoever stores the bytes sniffs them."""
-    return _SUFFIXES.get(PurePosixPath(URL(address).path).suffix.lower())
+    try:
+        path = URL(address).path
+    except ValueError:
+        return None
+    return _SUFFIXES.get(PurePosixPath(path).suffix.lower())
 
 
 def _role(media_type: str | None) -> Role:
@@ -274,7 +278,7 @@ def refusal_of(
     """A call that was answered outside 2xx, and was surely not accepted. `given`: the input, whose words are not
     repeated."""
     problem = refused.json if isinstance(refused.json, Mapping) else {}
-    detail = _tidy(str(problem.get("detail") or problem.get("title") or ""), given)
+    detail = _tidy(place.redact(str(problem.get("detail") or problem.get("title") or "")), given)
     told = f": {detail}" if detail else ""
     context = {"status": refused.status, "doing": doing}
     if refused.status == 429:

@@ -268,19 +268,28 @@ class ReplicateProvider:
 
     async def fetch(self, output: RemoteOutput) -> AsyncIterator[bytes]:
         if "url" in output.where:
-            url = str(output.where["url"])
+            url, empty = str(output.where["url"]), True
             async for piece in self._outbound.stream(url, headers=self._headers_for(url)):
+                empty = False
                 yield piece
+            if empty:
+                raise GenyardError(Code.provider_bad_output, "Replicate handed out an empty file")
         else:
             yield await self._inline(output.where)
 
     def _headers_for(self, url: str) -> dict[str, str]:
-        """The key goes to Replicate's own hosts only. (Its official client sends it wherever an output points.)"""
-        target, base = URL(url), self._place.base
-        host = target.host or ""
-        ours = target.scheme == "https" and (host == _DELIVERY or host.endswith(f".{_DELIVERY}"))
-        same = (target.scheme, target.host, target.port) == (base.scheme, base.host, base.port)
-        return self._place.headers if ours or same else {}
+        """The key goes to Replicate's API and to its delivery hosts. (The official client, 1.0.7, sends it wherever an
+        output points.)"""
+        try:
+            target, base = URL(url), self._place.base
+        except ValueError:
+            return {}
+        host = target.host
+        if host is None:
+            return {}
+        delivery = target.scheme == "https" and (host == _DELIVERY or host.endswith(f".{_DELIVERY}"))
+        api = target.origin() == base.origin() and target.path.startswith(f"{base.path}/")
+        return self._place.headers if delivery or api else {}
 
     async def _inline(self, where: Mapping[str, Json]) -> bytes:
         """An output that is a data URI is read from the prediction again: it is not stored with the job."""

@@ -337,6 +337,7 @@ class Runner:
                 "state": snapshot.state.value,
                 "progress": snapshot.progress,
                 "detail": (snapshot.detail or "")[:500],
+                "cold": snapshot.cold,
                 "preview": preview is not None,
             }
         )

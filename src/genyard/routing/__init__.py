@@ -114,7 +114,10 @@ def binding_at(endpoint: Endpoint, catalog: Catalog, operation: str, model: str 
 
 def _not_configured(operation: str, target: str, routes: Routes) -> GenyardError:
     name = f"routes.{operation}" if operation in routes.operations else "IMAGE_GENERATION_PROVIDER"
-    needs = [told for key, told in _ENABLED_BY.items() if key.split()[0] in {b for _, b in TARGETS[target]}]
+    kinds = {bindings for _, bindings in TARGETS.get(target, ())}
+    needs = [told for key, told in _ENABLED_BY.items() if key.split()[0] in kinds]
+    if not needs:
+        return GenyardError(Code.settings_invalid, f"there is no endpoint {target!r}", field="endpoint")
     return GenyardError(
         Code.settings_invalid,
         f"{name} is {target}, but no such place is configured; set {', or '.join(needs)}",

@@ -69,7 +69,7 @@ class Studio:
         self._storage = storage
         self._places = places
         self._catalog = catalog
-        self._planner = Planner(catalog=catalog, places=places, assets=assets, routes=routes)
+        self._planner = Planner(catalog=catalog, places=places, assets=assets)
         self._imports = Imports(
             places=places,
             assets=assets,
@@ -83,13 +83,21 @@ class Studio:
 
     # ---- jobs ----
 
-    async def estimate(self, body: Mapping[str, Any], *, owner_id: UUID = LOCAL_OWNER) -> Planned:
+    async def estimate(
+        self, body: Mapping[str, Any], *, owner_id: UUID = LOCAL_OWNER, endpoint: str | None = None
+    ) -> Planned:
         """What `submit` would do and what it would cost, without doing it."""
         request = Request.parse(await self._imports.resolve(body, owner_id))
-        planned = await self._planner.plan(
-            request.steps, owner_id, embed_prompt=request.embed_prompt, previews=request.previews
+        return await self._planner.quoted(await self._plan(request, owner_id, endpoint))
+
+    async def _plan(self, request: Request, owner_id: UUID, endpoint: str | None) -> Planned:
+        return await self._planner.plan(
+            request.steps,
+            owner_id,
+            routes=self._routes if endpoint is None else Routes(default=endpoint),
+            embed_prompt=request.embed_prompt,
+            previews=request.previews,
         )
-        return await self._planner.quoted(planned)
 
     async def submit(
         self,
@@ -98,18 +106,17 @@ class Studio:
         owner_id: UUID = LOCAL_OWNER,
         idempotency_key: str | None = None,
         rerun_of: UUID | None = None,
+        endpoint: str | None = None,
     ) -> Submitted:
         """Accepts a job. The same key with the same body gives the first job again; with another body it is
-        `request.conflict`."""
+        `request.conflict`. `endpoint`: to this place, whatever the routes say."""
         digest = hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).digest()
         if idempotency_key is not None:
             known = await self._known(owner_id, idempotency_key, digest)
             if known is not None:
                 return known
         request = Request.parse(await self._imports.resolve(body, owner_id))
-        planned = await self._planner.plan(
-            request.steps, owner_id, embed_prompt=request.embed_prompt, previews=request.previews
-        )
+        planned = await self._plan(request, owner_id, endpoint)
         trace_id = current_trace() or new_trace_id()
         bind_trace(trace_id)
         job = await self._jobs.insert(

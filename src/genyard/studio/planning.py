@@ -47,18 +47,23 @@ class Planned:
 
 
 class Planner:
-    def __init__(self, *, catalog: Catalog, places: Places, assets: Assets, routes: Routes) -> None:
+    def __init__(self, *, catalog: Catalog, places: Places, assets: Assets) -> None:
         self._catalog = catalog
         self._places = places
         self._assets = assets
-        self._routes = routes
 
     async def plan(
-        self, steps: Sequence[Step], owner_id: UUID, *, embed_prompt: bool = False, previews: bool = False
+        self,
+        steps: Sequence[Step],
+        owner_id: UUID,
+        *,
+        routes: Routes,
+        embed_prompt: bool = False,
+        previews: bool = False,
     ) -> Planned:
         """Chooses places, binds, fuses, compiles. Raises before anything is stored."""
         chosen = [
-            choose(step, endpoints=self._places.endpoints, routes=self._routes, catalog=self._catalog)
+            choose(step, endpoints=self._places.endpoints, routes=routes, catalog=self._catalog)
             for step in steps
         ]
         media = await self._media(steps, owner_id)

@@ -92,10 +92,14 @@ def shade(
 
 
 def _as_rgba(image: ByteArray) -> ByteArray:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (3, 4) or min(image.shape[:2]) < 8:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (3, 4):
+        raise GenyardError(Code.media_invalid, f"not an RGB or RGBA picture: {image.shape} {image.dtype}")
+    height, width = image.shape[:2]
+    if min(height, width) < 8:
         raise GenyardError(
             Code.media_invalid,
-            f"an RGB or RGBA picture of at least 8×8 is needed, not {image.shape} {image.dtype}",
+            f"the picture is {width} × {height} pixels; at least 8 × 8 are needed",
+            field="inputs.image",
         )
     if image.shape[2] == 4:
         return image

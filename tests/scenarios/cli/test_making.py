@@ -33,6 +33,13 @@ async def test_generate_saves_a_picture_and_says_what_it_is(cli: Cli) -> None:
     assert again.lines == ["a-green-slime-2.png"]
 
 
+async def test_a_cutout_that_found_nothing_says_so(cli: Cli) -> None:
+    Image.new("RGB", (64, 64), (255, 255, 255)).save(cli.folder / "white.png")
+    told = await cli("cutout", "white.png")
+    assert told.status == 0, told.err
+    assert "no subject stands out" in told.err
+
+
 async def test_json_is_one_document(cli: Cli) -> None:
     told = await cli(
         "generate", "two slimes", *SMALL, "-n", "2", "-t", "pair", "--priority", "5", "--json", "-o", "made"

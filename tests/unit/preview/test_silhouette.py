@@ -82,3 +82,9 @@ def test_wrong_arrays_are_refused():
     with pytest.raises(GenyardError) as caught:
         shade(np.zeros((20, 20), np.uint8), "cat", seed=1)
     assert caught.value.code is Code.media_invalid
+
+
+def test_a_picture_that_is_too_small() -> None:
+    with pytest.raises(GenyardError, match="3 × 5 pixels; at least 8 × 8") as caught:
+        shade(np.zeros((5, 3, 4), np.uint8), "a knight", seed=1)
+    assert (caught.value.code, caught.value.field) == (Code.media_invalid, "inputs.image")

@@ -147,6 +147,8 @@ def about(job: Job) -> list[str]:
     ]
     if any(one.get("ai") is False for one in facts):
         lines.append("  drawn without a model: not AI")
+    if any(one.get("cutout_method") == "none" for one in facts):
+        lines.append("  ! no subject stands out from its background: the picture is unchanged")
     ignored = dict.fromkeys(word for one in facts for word in one.get("ignored_terms") or ())
     if ignored:
         lines.append(f"  words of the prompt that had no effect: {', '.join(ignored)}")

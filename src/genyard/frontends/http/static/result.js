@@ -123,6 +123,7 @@ function facts(job, asset) {
   const commercial = { true: "yes", false: "no" }[String(known.commercial_use)] || (asset ? "not confirmed" : null);
   const rows = {
     Prompt: step.parameters.prompt, "Not understood": (known.ignored_terms || []).join(", "),
+    "Cut out": known.cutout_method === "none" ? "no subject stands out; unchanged" : known.cutout_method,
     Seed: known.seed ?? step.parameters.seed, Model: known.model ?? step.model,
     "Asked for": known.requested_model, Endpoint: known.endpoint ?? job.attempts.at(-1)?.endpoint, Took: took,
     Size: asset ? [asset.width && `${asset.width} × ${asset.height}`, asset.seconds && `${asset.seconds.toFixed(1)} s`, bytes(asset.bytes)].filter(Boolean).join(" · ") : null,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import av
 import numpy as np
@@ -84,7 +84,7 @@ def _layers(wanted: Mapping[str, Json], files: Mapping[str, bytes]) -> list[tupl
 def _portrait(wanted: Mapping[str, Json], files: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
     try:
         with av.open(io.BytesIO(files["driving_video"])) as container:
-            count = sum(1 for _ in container.decode(video=0))
+            count = len(list(cast("Any", container).decode(video=0)))
     except (av.FFmpegError, IndexError, ValueError) as wrong:
         raise CannotUse("Could not read the driving video") from wrong
     if count == 0:

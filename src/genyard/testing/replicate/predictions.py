@@ -1,4 +1,4 @@
-"""One prediction of the emulated Replicate: what it was asked, how far it is, and how it is told as JSON."""
+"""Predictions and uploaded files of the emulated Replicate: what was asked, how far it is, how it is told as JSON."""
 
 from __future__ import annotations
 
@@ -93,3 +93,13 @@ class Prediction:
             if self.seconds is not None:
                 told["metrics"]["predict_time"] = self.seconds
         return told
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    id: str
+    name: str
+    content_type: str
+    data: bytes
+    created: float
+    metadata: Json

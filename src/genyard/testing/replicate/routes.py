@@ -18,11 +18,11 @@ from aiohttp import web
 from genyard.testing.delivery import deliver
 from genyard.testing.replicate.faults import FaultKind
 from genyard.testing.replicate.models import Model, complaints, complete
-from genyard.testing.replicate.predictions import EVENTS, Prediction, iso
+from genyard.testing.replicate.predictions import EVENTS, Prediction, Upload, iso
 from genyard.testing.service import Row
 
 if TYPE_CHECKING:
-    from genyard.testing.replicate.server import ReplicateEmulator, Upload
+    from genyard.testing.replicate.server import ReplicateEmulator
 
 Json = Any
 
@@ -347,8 +347,6 @@ class Library:
         return web.json_response(self._file_json(made), status=201)
 
     def _upload(self, content: web.FileField, data: bytes, metadata: str) -> Upload:
-        from genyard.testing.replicate.server import Upload
-
         try:
             read = json.loads(metadata)
         except ValueError:

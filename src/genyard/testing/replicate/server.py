@@ -28,7 +28,8 @@ from genyard.testing.delivery import spoiled
 from genyard.testing.replicate.faults import ERRORS, FaultKind, ReplicateFault
 from genyard.testing.replicate.making import CannotUse, make, names_of, steps_of
 from genyard.testing.replicate.models import MODELS, Model, complete
-from genyard.testing.replicate.predictions import Prediction
+from genyard.testing.replicate.predictions import Prediction, Upload
+from genyard.testing.replicate.routes import refusal, rows
 from genyard.testing.replicate.webhooks import Webhooks
 from genyard.testing.service import Faults, Row, Service
 
@@ -64,16 +65,6 @@ class Counts:
 
     def as_json(self) -> dict[str, Json]:
         return {**vars(self), "total_runs": self.total_runs}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Upload:
-    id: str
-    name: str
-    content_type: str
-    data: bytes
-    created: float
-    metadata: Json
 
 
 class ReplicateEmulator(Service[ReplicateFault]):
@@ -143,13 +134,9 @@ class ReplicateEmulator(Service[ReplicateFault]):
         return self._delivery_url or f"{self.url}/delivery"
 
     def rows(self) -> list[Row]:
-        from genyard.testing.replicate.routes import rows
-
         return rows(self)
 
     def refuse(self, request: web.Request) -> web.Response | None:
-        from genyard.testing.replicate.routes import refusal
-
         return refusal(self, request)
 
     def counted(self) -> dict[str, Json]:

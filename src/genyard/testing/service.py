@@ -131,10 +131,13 @@ class Clock:
         self._moved.notify()
 
     async def sleep(self, seconds: float) -> None:
-        until = self.now() + seconds
-        while (left := until - self.now()) > 0:
+        await self.sleep_until(self.now() + seconds)
+
+    async def sleep_until(self, moment: float) -> None:
+        """What lasts is best counted from its begin: a test may move the clock before the sleeper has lain down."""
+        while (left := moment - self.now()) > 0:
             try:
-                await self._moved.until(lambda: self.now() >= until, left)
+                await self._moved.until(lambda: self.now() >= moment, left)
             except TimeoutError:
                 continue
 

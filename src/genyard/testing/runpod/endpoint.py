@@ -59,7 +59,10 @@ class Setup:
 
 @dataclass(kw_only=True, eq=False)
 class Worker:
+    """`since` is when its present state began; a `kept` one never goes."""
+
     id: str
+    since: float
     state: State = "initializing"
     kept: bool = False
 
@@ -79,7 +82,7 @@ class Endpoint:
         clock: Clock,
         faults: Faults[Fault],
         changes: Changes,
-        run: Callable[[Endpoint, Job], Awaitable[Json]],
+        run: Callable[[Endpoint, Job, float], Awaitable[Json]],
         ended: Callable[[Endpoint, Job], None],
         later: Callable[[Any], asyncio.Task[Any]],
         counted: Counter[str],
@@ -172,7 +175,11 @@ class Endpoint:
         free = sum(worker.state != "running" for worker in self.workers)
         wanted = min(len(self.queue) - free, most - len(self.workers))
         for _ in range(max(wanted, self.setup.warm - len(self.workers))):
-            worker = Worker(id=f"{self.id}-w{next(self._numbers)}", kept=len(self.workers) < self.setup.warm)
+            worker = Worker(
+                id=f"{self.id}-w{next(self._numbers)}",
+                since=self._clock.now(),
+                kept=len(self.workers) < self.setup.warm,
+            )
             self.workers.append(worker)
             self._later(self._live(worker))
 
@@ -218,26 +225,25 @@ class Endpoint:
                     if not await self._find_work(worker):
                         return
                     continue
-                worker.state = "running"
                 if await self._run(job, worker):
                     await self._start(worker)
-                worker.state = "idle"
         except WorkerDied:
             return
         finally:
             self.workers.remove(worker)
             self.scale()
+            self._changes.notify()
 
     async def _start(self, worker: Worker) -> None:
         worker.state = "initializing"
         self.cold_starts += 1
         self._changes.notify()
-        await self._clock.sleep(self.setup.cold_start)
-        worker.state = "idle"
+        await self._clock.sleep_until(worker.since + self.setup.cold_start)
+        worker.state, worker.since = "idle", self._clock.now()
         self._changes.notify()
 
     def _next(self) -> Job | None:
-        """The job that has waited longest; those that expired in the queue end as TIMED_OUT or are gone."""
+        """The job that has waited longest; those that expired in the queue are gone."""
         while self.queue and not self._stands_still():
             job = self.queue.popleft()
             if not job.gone(self._clock.now()):
@@ -247,30 +253,31 @@ class Endpoint:
 
     async def _find_work(self, worker: Worker) -> bool:
         """False once the machine has waited in vain."""
-        until = self._clock.now() + self.setup.idle_timeout
 
         def is_over() -> bool:
             return bool(self.queue) and not self._stands_still()
 
-        waiting = asyncio.ensure_future(self._moved.until(is_over, 7 * DAY))
-        patience = asyncio.ensure_future(
-            self._clock.sleep(until - self._clock.now() if not worker.kept else 7 * DAY)
+        patience = 365 * DAY if worker.kept else self.setup.idle_timeout
+        await first(
+            asyncio.ensure_future(self._moved.until(is_over, 365 * DAY)),
+            asyncio.ensure_future(self._clock.sleep_until(worker.since + patience)),
         )
-        await first(waiting, patience)
         return is_over()
 
     async def _run(self, job: Job, worker: Worker) -> bool:
         """Takes it to its end. True: the machine is started anew afterwards."""
         started = self._clock.now()
+        worker.state, worker.since = "running", started
         job.status, job.worker, job.begun = "IN_PROGRESS", worker.id, started
         job.runs += 1
         self._count_run(job)
         limit = min(job.execution_timeout, job.submitted + job.ttl - started)
         work = asyncio.ensure_future(self._outcome(job, worker))
         stopped = asyncio.ensure_future(job.stop.wait())
-        late = asyncio.ensure_future(self._clock.sleep(limit))
+        late = asyncio.ensure_future(self._clock.sleep_until(started + limit))
         try:
             await first(work, stopped, late)
+            worker.state, worker.since = "idle", self._clock.now()
             self._bill(job, started)
             if job.stop.is_set():
                 if self._faults.take(FaultKind.runs_again, endpoint=self.id):
@@ -293,8 +300,10 @@ class Endpoint:
 
     async def _outcome(self, job: Job, worker: Worker) -> str:
         """The final status; the job has got its output and error."""
+        since = job.begun or self._clock.now()
         if (fault := self._take(FaultKind.slow)) is not None:
-            await self._clock.sleep(fault.seconds)
+            since += fault.seconds
+            await self._clock.sleep_until(since)
         if self._take(FaultKind.hang):
             await asyncio.Event().wait()
         if self._take(FaultKind.restart_worker):
@@ -305,7 +314,7 @@ class Endpoint:
         try:
             if (fault := self._take(FaultKind.raise_error)) is not None:
                 raise Raised(fault.text or "genyard test: bad value", fault.error_type)
-            answer = await self._work(self, job)
+            answer = await self._work(self, job, since)
         except Raised as error:
             job.error, job.has_output = error.as_json(worker.id), False
             return "FAILED"

@@ -33,10 +33,10 @@ async def single_model(call: Call, setup: Setup) -> Json:
     if problem := wrong_size(given, multiple=8):
         return {"error": problem, "refresh_worker": False}
     for step in range(setup.steps):
-        await call.clock.sleep(setup.work / setup.steps)
+        await call.work(setup.work * (step + 1) / setup.steps)
         call.progress({"progress": round((step + 1) / setup.steps * 100)})
     if not setup.steps:
-        await call.clock.sleep(setup.work)
+        await call.work(setup.work)
     seed = seed_of(given)
     files = await made(call, setup.kind, seed)
     return shaped(call, setup, await call.spoil(files), seed)
@@ -183,7 +183,7 @@ async def public_model(call: Call, endpoint: str, setup: Setup) -> Json:
     given = call.input
     if not isinstance(given, dict) or (problem := public_problem(model, given)):
         return {"error": problem if isinstance(given, dict) else "Invalid parameter: input must be an object"}
-    await call.clock.sleep(setup.work)
+    await call.work(setup.work)
     seed = seed_of(given)
     images = given.get("images")
     if isinstance(images, list) and images:

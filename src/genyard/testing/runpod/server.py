@@ -73,7 +73,8 @@ class RunPodEmulator(Service[Fault]):
 
     endpoints        id → `Setup` (default: one of each kind, and the public ones)
     key              what `Authorization: Bearer …` must carry
-    comfyui          arguments of the `ComfyUIEmulator` behind the workers of kind comfyui
+    comfyui          arguments of the `ComfyUIEmulator` behind the workers of kind comfyui; without a `history_gap` the
+                     end-of-run race happens only by fault
     limits           calls per endpoint within ten seconds, over the documented ones
     oversize_status  400 or 413, for bodies over 10 or 20 MB
     webhook_gap      seconds between the tries of a webhook (10 in the cloud)
@@ -98,7 +99,7 @@ class RunPodEmulator(Service[Fault]):
         self.counts = Counts()
         self.bucket = Bucket(clock=self.clock)
         self.faults = Faults(FaultKind, Fault, changed=self._faults_changed)
-        self.comfyui = ComfyUIEmulator(**(comfyui or {}))
+        self.comfyui = ComfyUIEmulator(**{"history_gap": 0.0, **(comfyui or {})})
         self.webhook_bodies: list[Json] = []
         self._calls: dict[tuple[str, str], deque[float]] = {}
         self.endpoints = {
@@ -224,7 +225,8 @@ class RunPodEmulator(Service[Fault]):
         taken = await self._taken(request, endpoint, "runsync")
         if isinstance(taken, web.Response):
             return taken
-        await first(self.later(taken.done.wait()), self.later(self.clock.sleep(wait / 1000)))
+        late = self.clock.sleep_until(taken.submitted + wait / 1000)
+        await first(self.later(taken.done.wait()), self.later(late))
         return web.json_response(taken.as_json())
 
     async def _taken(self, request: web.Request, endpoint: Endpoint, how: str) -> Job | web.Response:
@@ -305,10 +307,11 @@ class RunPodEmulator(Service[Fault]):
 
     # Work, and what follows it
 
-    async def _work(self, endpoint: Endpoint, job: Job) -> Json:
+    async def _work(self, endpoint: Endpoint, job: Job, since: float) -> Json:
         call = Call(
             job=job,
             clock=self.clock,
+            since=since,
             take=lambda kind: self.faults.take(kind, endpoint=endpoint.id),
             put=lambda name, data, fault: f"{self.url}{self.bucket.put(name, data, fault)}",
             progress=lambda told: self._tell_progress(job, told),

@@ -50,11 +50,16 @@ class Raised(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One run of one job. `take` asks for a fault of this endpoint, `put` makes a link to a file, `progress` tells what
-    shows as `output` while it runs."""
+    """One run of one job, begun at `since`.
+
+    take      asks for a fault of this endpoint
+    put       makes a link to a file
+    progress  says what shows as `output` while it runs
+    """
 
     job: Job
     clock: Clock
+    since: float
     take: Callable[[FaultKind], Fault | None]
     put: Callable[[str, bytes, Fault | None], str]
     progress: Callable[[Json], None]
@@ -63,6 +68,10 @@ class Call:
     @property
     def input(self) -> Json:
         return self.job.input
+
+    async def work(self, seconds: float) -> None:
+        """Until so much time has passed since the begin."""
+        await self.clock.sleep_until(self.since + seconds)
 
     async def media(self, value: Json) -> bytes:
         """What an input names: a URL, a data URI, base64. Raises `Raised` as a worker would."""

@@ -27,7 +27,8 @@ from genyard.errors import Code, GenyardError
 from genyard.settings import Settings
 
 _CHUNK = 1024 * 1024
-_PARTS_AT_ONCE = 2  # of 5 MiB each, held while they are sent
+_PART = 5 * _CHUNK  # the smallest that S3 takes
+_PARTS_AT_ONCE = 2  # of a large file; each is held while it is sent
 _LONGEST_LINK = 7 * 24 * 3600  # what signatures of S3 allow
 
 
@@ -66,7 +67,10 @@ class Storage:
             if isinstance(data, bytes):
                 await obstore.put_async(self._store, name, data, use_multipart=False)
             else:
-                await obstore.put_async(self._store, name, data, max_concurrency=_PARTS_AT_ONCE)
+                part = _CHUNK if isinstance(self._store, LocalStore) else _PART
+                await obstore.put_async(
+                    self._store, name, data, chunk_size=part, max_concurrency=_PARTS_AT_ONCE
+                )
         except (BaseError, OSError) as wrong:
             raise self._failed("write", wrong) from wrong
 

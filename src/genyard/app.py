@@ -20,7 +20,9 @@ from genyard.catalog.pricing import Rates
 from genyard.database import open_database
 from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import Assets
+from genyard.jobs.drive import Surroundings
 from genyard.jobs.hooks import Hooks
+from genyard.jobs.inputs import Inputs
 from genyard.jobs.live import Live
 from genyard.jobs.outputs import OutputStore
 from genyard.jobs.runner import Pace, Runner
@@ -221,15 +223,18 @@ async def build(
         await places.save()
         secret = await assets.secret("links", secrets.token_bytes(32))
         hooks = Hooks(secret=secret, base=settings.server.public_url)
-        runner = Runner(
+        around = Surroundings(
             jobs=jobs,
-            assets=assets,
-            live=live,
             storage=storage,
-            outputs=OutputStore(storage, settings.limits),
-            providers=places.providers,
+            inputs=Inputs(jobs=jobs, assets=assets, storage=storage),
             hooks=hooks,
             clock=time.monotonic,
+        )
+        runner = Runner(
+            around=around,
+            live=live,
+            outputs=OutputStore(storage, settings.limits),
+            providers=places.providers,
             pace=pace,
         )
         studio = OpenStudio(

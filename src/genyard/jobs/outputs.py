@@ -30,7 +30,7 @@ _Result = TypeVar("_Result")
 _INLINE_BYTES: Final = 65_536
 _FETCHES_AT_ONCE: Final = 4  # of one attempt
 _FILES_AT_ONCE: Final = 2  # in this process: videos that are being checked and stored, some megabytes each
-_WRITE_BYTES: Final = 262_144
+_WRITE_BYTES: Final = 131_072
 #: What was paid for is not refused by what people may upload.
 _LARGEST_FILE: Final = 512 * 2**20
 _LONGEST_VIDEO: Final = 3600.0

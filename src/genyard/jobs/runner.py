@@ -13,12 +13,8 @@ happen here, by remedy, and nowhere below.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
 import random
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID, uuid4
@@ -26,14 +22,13 @@ from uuid import UUID, uuid4
 import psycopg
 
 from genyard.errors import Code, GenyardError, Remedy
-from genyard.jobs.assets import Assets, NewOutput
-from genyard.jobs.hooks import Hooks
-from genyard.jobs.live import Live, Notice
-from genyard.jobs.model import Asset, AttemptState, JobState
+from genyard.jobs.assets import NewOutput
+from genyard.jobs.drive import DETACHED, Drive, FenceLost, Surroundings, to_the_end
+from genyard.jobs.live import Live
+from genyard.jobs.model import AttemptState, JobState
 from genyard.jobs.outputs import OutputStore
-from genyard.jobs.store import Claim, Jobs, Outcome
-from genyard.providers import Media, MediaInput, Plan, PlanInput, Provider, Ref, Snapshot, State, StepOutput
-from genyard.storage import Blob, Storage
+from genyard.jobs.store import Claim, Outcome
+from genyard.providers import Plan, Provider, Snapshot, State
 from genyard.telemetry import bind_trace, get_logger
 
 _log = get_logger(__name__)
@@ -43,13 +38,6 @@ MAX_ATTEMPTS: Final = 3
 MAX_PAID_RUNS: Final = 2
 #: A place that says "not now" has taken nothing: it is asked again, more and more slowly.
 MAX_BUSY_ATTEMPTS: Final = 20
-#: A place that answers nothing for this long has lost the run, as far as anybody can tell.
-GIVE_UP_SECONDS: Final = 900.0
-_TICK_SECONDS: Final = 0.2
-#: How long a place may take to fetch an input by itself: it may wait in its queue for long.
-LINK_SECONDS: Final = 24 * 3600
-_PREVIEW_SECONDS: Final = 1.0
-_CANCEL_PAUSE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +51,6 @@ class Pace:
     def delay(self, number: int) -> float:
         grown = min(self.longest, self.first_retry * self.factor ** (number - 1))
         return grown * random.uniform(0.8, 1.2)  # noqa: S311
-
-
-#: The last we want to know of a run at a place that cannot cancel: it goes on there, and is billed.
-_DETACHED: Final = Snapshot(state=State.canceled, word="detached")
 
 
 def _outcome(state: AttemptState, snapshot: Snapshot, error: GenyardError | None = None) -> Outcome:
@@ -86,53 +70,23 @@ def _asked_to_wait(error: GenyardError) -> float:
     return float(wanted) if isinstance(wanted, int | float) else 0.0
 
 
-async def _to_the_end(provider: Provider, ref: Ref) -> Snapshot:
-    previous: Snapshot | None = None
-    silent_since = time.monotonic()
-    while True:
-        try:
-            previous = await provider.observe(ref, previous, asyncio.Event())
-            silent_since = time.monotonic()
-        except GenyardError as error:
-            if (
-                error.code is not Code.provider_unreachable
-                or time.monotonic() - silent_since > GIVE_UP_SECONDS
-            ):
-                return Snapshot(state=State.lost, error=error)
-            await asyncio.sleep(1.0)
-            continue
-        if previous.state.ended:
-            return previous
-
-
-class _FenceLost(Exception):
-    """Another runner has the stage."""
-
-
 class Runner:
     """Runs stages in one process; `run` may be called for many at once."""
 
     def __init__(
         self,
         *,
-        jobs: Jobs,
-        assets: Assets,
+        around: Surroundings,
         live: Live,
-        storage: Storage,
         outputs: OutputStore,
         providers: Mapping[str, Provider],
-        hooks: Hooks,
-        clock: Callable[[], float],
         pace: Pace | None = None,
     ) -> None:
-        self._jobs = jobs
-        self._assets = assets
+        self._around = around
+        self._jobs = around.jobs
         self._live = live
-        self._storage = storage
         self._outputs = outputs
         self._providers = providers
-        self._hooks = hooks
-        self._clock = clock
         self._pace = pace or Pace()
 
     async def run(self, stage_id: UUID, epoch: int, worker_id: int) -> None:
@@ -149,7 +103,7 @@ class Runner:
         bind_trace(claim.trace_id)
         try:
             await self._run(claim, unsent)
-        except _FenceLost:
+        except FenceLost:
             _log.warning("another runner has taken the stage over", stage=str(stage_id))
         except GenyardError as error:
             await self._failed(claim, Outcome(state=AttemptState.failed, error=error), error)
@@ -170,7 +124,7 @@ class Runner:
             await self._end(claim, JobState.canceled, Outcome(state=AttemptState.canceled, error=error))
             return
         provider = self._provider(claim)
-        drive = _Drive(self, claim, provider, claim.key, unsent)
+        drive = Drive(self._around, claim, provider, claim.key, unsent)
         if claim.job_state is JobState.canceling:
             drive.want_cancel()
         async with self._live.listening(claim.job_id, drive.hear):
@@ -188,7 +142,7 @@ class Runner:
     async def _ended(self, claim: Claim, provider: Provider, snapshot: Snapshot) -> None:
         if snapshot.state is State.succeeded:
             await self._succeeded(claim, provider, snapshot)
-        elif snapshot is _DETACHED:
+        elif snapshot is DETACHED:
             error = GenyardError(
                 Code.canceled, "canceled on request; it goes on at the place, which cannot stop it"
             )
@@ -212,7 +166,7 @@ class Runner:
         finished = await self._jobs.finish_stage(claim, outputs, outcome)
         if finished is None:
             await self._outputs.discard(tuple(one.blob.object for one in outputs))
-            raise _FenceLost
+            raise FenceLost
         await self._outputs.discard(finished.unused)
 
     async def _take_over(self, claim: Claim, provider: Provider, snapshot: Snapshot) -> list[NewOutput]:
@@ -231,7 +185,7 @@ class Runner:
         delivered to nobody."""
         assert claim.ref is not None
         provider = self._provider(claim)
-        snapshot = await _to_the_end(provider, claim.ref)
+        snapshot = await to_the_end(provider, claim.ref, self._around.clock)
         outputs: list[NewOutput] = []
         if snapshot.state is State.succeeded:
             try:
@@ -273,260 +227,3 @@ class Runner:
         await self._jobs.end_job(claim, job_state, outcome)
         code = outcome.error.code.value if outcome.error else ""
         _log.info("the job ended", job=str(claim.job_id), state=job_state.value, code=code)
-
-    # ---- used by _Drive ----
-
-    async def media(self, claim: Claim) -> dict[str, Media]:
-        """The bytes behind the plan's inputs: assets of the owner, outputs of earlier stages."""
-        asset_ids = [UUID(one.source.name) for one in claim.plan.inputs if isinstance(one.source, MediaInput)]
-        assets = await self._assets.get_many(asset_ids, claim.owner_id) if asset_ids else {}
-        made: dict[str, Blob] = {}
-        if any(isinstance(one.source, StepOutput) for one in claim.plan.inputs):
-            for output in reversed(await self._jobs.stage_outputs(claim.job_id)):
-                made[output.step] = output.blob
-        media: dict[str, Media] = {}
-        for one in claim.plan.inputs:
-            source = one.source
-            found: Asset | Blob | None = (
-                made.get(source.step) if isinstance(source, StepOutput) else assets.get(UUID(source.name))
-            )
-            media[one.name] = self._as_media(one, found)
-        return media
-
-    def _as_media(self, wanted: PlanInput, blob: Blob | Asset | None) -> Media:
-        if blob is None:
-            raise GenyardError(
-                Code.not_found, "an input was deleted before the job could use it", field="inputs"
-            )
-        name = blob.object
-        return Media(
-            name=wanted.name,
-            media_type=blob.media_type,
-            size=blob.bytes,
-            sha256=blob.sha256,
-            open=lambda: self._storage.stream(name),
-            link=(lambda: self._link(name)) if self._storage.gives_links else None,
-        )
-
-    async def _link(self, name: str) -> str:
-        link = await self._storage.link(name, LINK_SECONDS)
-        assert link is not None
-        return link
-
-    def webhook(self, claim: Claim, provider: Provider) -> str | None:
-        """Where the place may say that something happened to this attempt."""
-        if claim.key is None or not provider.capabilities.webhooks:
-            return None
-        return self._hooks.url(claim.endpoint, claim.key)
-
-    async def is_canceling(self, claim: Claim) -> bool:
-        return await self._jobs.state(claim.job_id, claim.owner_id) is JobState.canceling
-
-    async def record_ref(self, claim: Claim, ref: Ref) -> None:
-        durable = not self._providers[claim.endpoint].capabilities.finds
-        if not await self._jobs.record_ref(claim, ref, durable=durable):
-            raise _FenceLost
-
-    async def publish(self, claim: Claim, snapshot: Snapshot, old_preview: str | None) -> str | None:
-        """Tells watchers; returns the object name of the newest unfinished picture."""
-        preview = old_preview
-        if snapshot.preview is not None:
-            preview = (await self._storage.put(snapshot.preview, "image/jpeg")).object
-        told = json.dumps(
-            {
-                "state": snapshot.state.value,
-                "progress": snapshot.progress,
-                "detail": (snapshot.detail or "")[:500],
-                "cold": snapshot.cold,
-                "preview": preview is not None,
-            }
-        )
-        kept = await self._jobs.record_progress(
-            claim, progress=snapshot.progress, detail=snapshot.detail, preview_key=preview, told=told
-        )
-        if preview != old_preview and old_preview is not None:
-            await self._storage.delete(old_preview)
-        return preview if kept else None
-
-    async def drop_preview(self, name: str | None) -> None:
-        if name is not None:
-            await self._storage.delete(name)
-
-    def now(self) -> float:
-        return self._clock()
-
-
-class _Drive:
-    """One attempt from submission to its last snapshot. Thousands may wait: `unsent` holds the plan with its payload
-    until the place has it, and nobody else keeps that."""
-
-    def __init__(
-        self, runner: Runner, claim: Claim, provider: Provider, key: UUID, unsent: list[Plan]
-    ) -> None:
-        self.claim = claim
-        self._unsent = unsent
-        self.ref: Ref | None = None
-        self._runner = runner
-        self._provider = provider
-        self._key = key
-        self._wake = asyncio.Event()
-        self._cancel_wanted = False
-        self._cancel_sent = False
-        self._preview: str | None = None
-        self._told_at = runner.now()
-        self._told: tuple[object, ...] = ()
-        self._preview_at = float("-inf")
-        self._unsaid: Snapshot | None = None
-        self._saying: asyncio.Task[None] | None = None
-        self._looking: asyncio.Task[None] | None = None
-        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._recording: asyncio.Task[None] | None = None
-
-    def hear(self, notice: Notice) -> None:
-        if notice.kind == "cancel":
-            self.want_cancel()
-        elif notice.kind == "wake":
-            self._wake.set()
-        elif notice.kind == "look" and self._looking is None:
-            self._looking = asyncio.create_task(self._look(), name="genyard-look")
-
-    async def _look(self) -> None:
-        """Notices may have been missed: was it canceled meanwhile?"""
-        if await self._runner.is_canceling(self.claim):
-            self.want_cancel()
-        self._looking = None
-
-    def want_cancel(self) -> None:
-        self._cancel_wanted = True
-        self._wake.set()
-
-    async def to_the_end(self) -> Snapshot:
-        ref = self.ref = await self._submitted()
-        self._unsent.clear()
-        if ref is None:
-            return Snapshot(state=State.canceled)
-        try:
-            snapshot = await self._observe(ref)
-            if self._recording is not None:
-                await self._recording
-            return snapshot
-        finally:
-            self._over.set_result(None)
-            tasks = [task for task in (self._saying, self._looking, self._recording) if task is not None]
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._runner.drop_preview(self._preview)
-
-    async def _submitted(self) -> Ref | None:
-        """None: it was canceled before anything left."""
-        claim, provider = self.claim, self._provider
-        if claim.ref is not None:
-            return claim.ref
-        if not claim.fresh:
-            found = await self._find()
-            if found is not None:
-                await self._runner.record_ref(claim, found)
-                return found
-        if self._cancel_wanted:
-            return None
-        media = await self._runner.media(claim)
-        webhook = self._runner.webhook(claim, provider)
-        ref = await provider.submit(self._unsent[0], self._key, media, webhook=webhook)
-        self._recording = asyncio.create_task(self._record(ref), name="genyard-record")
-        if not provider.capabilities.finds:
-            await self._recording
-        return ref
-
-    async def _record(self, ref: Ref) -> None:
-        await self._runner.record_ref(self.claim, ref)
-        self._recording = None
-
-    async def _find(self) -> Ref | None:
-        if not self._provider.capabilities.finds:
-            raise GenyardError(
-                Code.provider_lost,
-                "genyard stopped while it submitted this job, and the place cannot be asked whether it arrived",
-            )
-        return await self._provider.find(self._key)
-
-    async def _observe(self, ref: Ref) -> Snapshot:
-        previous: Snapshot | None = None
-        silent_since: float | None = None
-        while True:
-            if self._cancel_wanted and not self._cancel_sent:
-                detached = await self._cancel(ref)
-                if detached is not None:
-                    return detached
-            try:
-                snapshot = await self._provider.observe(ref, previous, self._wake)
-                self._wake.clear()
-                silent_since = None
-            except GenyardError as error:
-                if error.code is not Code.provider_unreachable:
-                    raise
-                silent_since = silent_since or self._runner.now()
-                await self._wait_in_silence(error, silent_since)
-                continue
-            if snapshot.state.ended:
-                return self._as_wanted(snapshot)
-            self._tell(snapshot)
-            previous = snapshot
-
-    def _as_wanted(self, snapshot: Snapshot) -> Snapshot:
-        """A run that somebody else interrupted has failed; one that we canceled has not."""
-        if snapshot.state is State.canceled and not self._cancel_wanted:
-            error = GenyardError(Code.provider_interrupted, "somebody else interrupted the run at the place")
-            return replace(snapshot, state=State.failed, error=error)
-        if snapshot.state is State.failed and self._cancel_sent:
-            return replace(snapshot, state=State.canceled)
-        return snapshot
-
-    async def _cancel(self, ref: Ref) -> Snapshot | None:
-        """A last snapshot where the place cannot cancel: the run goes on there without us."""
-        if self._provider.capabilities.cancel == "no":
-            return _DETACHED
-        try:
-            canceled = await self._provider.cancel(ref)
-        except GenyardError as error:
-            if error.code is not Code.provider_unreachable:
-                raise
-            await asyncio.sleep(_CANCEL_PAUSE_SECONDS)
-            self._wake.set()
-            return None
-        self._cancel_sent = True
-        return _DETACHED if canceled.refused else None
-
-    async def _wait_in_silence(self, error: GenyardError, since: float) -> None:
-        if self._runner.now() - since > GIVE_UP_SECONDS:
-            raise GenyardError(
-                Code.provider_lost, f"no answer for {GIVE_UP_SECONDS:.0f} s: {error.message}"
-            ) from error
-        self._tell(Snapshot(state=State.running, detail=f"{error.message}; still trying"))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), timeout=1.0)
-
-    def _tell(self, snapshot: Snapshot) -> None:
-        """Watchers hear at most one tick per `_TICK_SECONDS`, and always the newest; nobody waits for it here."""
-        self._unsaid = snapshot
-        if self._saying is None or self._saying.done():
-            self._saying = asyncio.create_task(self._say(), name="genyard-progress")
-
-    async def _say(self) -> None:
-        while self._unsaid is not None:
-            pause = max(0.0, self._told_at + _TICK_SECONDS - self._runner.now())
-            await asyncio.wait({self._over}, timeout=pause)
-            if self._over.done():
-                return
-            snapshot, self._unsaid = self._unsaid, None
-            now = self._runner.now()
-            self._told_at = now
-            with_preview = snapshot.preview is not None and now - self._preview_at >= _PREVIEW_SECONDS
-            saying = (snapshot.state, snapshot.progress, snapshot.detail)
-            if saying == self._told and not with_preview:
-                continue
-            self._told = saying
-            if with_preview:
-                self._preview_at = now
-            else:
-                snapshot = replace(snapshot, preview=None)
-            self._preview = await self._runner.publish(self.claim, snapshot, self._preview)
-        self._saying = None

@@ -1,0 +1,266 @@
+"""One attempt from submission to its last snapshot: cancels, wake-ups, silence, and what watchers are told.
+
+Knows one place and one claim. What comes of the last snapshot is the runner's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+from uuid import UUID
+
+from genyard.errors import Code, GenyardError
+from genyard.jobs.hooks import Hooks
+from genyard.jobs.inputs import Inputs
+from genyard.jobs.live import Notice
+from genyard.jobs.model import JobState
+from genyard.jobs.store import Claim, Jobs
+from genyard.providers import Plan, Provider, Ref, Snapshot, State
+from genyard.storage import Storage
+
+#: A place that answers nothing for this long has lost the run, as far as anybody can tell.
+GIVE_UP_SECONDS: Final = 900.0
+_TICK_SECONDS: Final = 0.2
+_PREVIEW_SECONDS: Final = 1.0
+_CANCEL_PAUSE_SECONDS: Final = 1.0
+
+#: The last we want to know of a run at a place that cannot cancel: it goes on there, and is billed.
+DETACHED: Final = Snapshot(state=State.canceled, word="detached")
+
+
+class FenceLost(Exception):
+    """Another runner has the stage."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What every drive of a process shares."""
+
+    jobs: Jobs
+    storage: Storage
+    inputs: Inputs
+    hooks: Hooks
+    clock: Callable[[], float]
+
+
+async def to_the_end(provider: Provider, ref: Ref, clock: Callable[[], float]) -> Snapshot:
+    """Only watching: nobody is told, nothing is canceled."""
+    previous: Snapshot | None = None
+    silent_since = clock()
+    while True:
+        try:
+            previous = await provider.observe(ref, previous, asyncio.Event())
+            silent_since = clock()
+        except GenyardError as error:
+            if error.code is not Code.provider_unreachable or clock() - silent_since > GIVE_UP_SECONDS:
+                return Snapshot(state=State.lost, error=error)
+            await asyncio.sleep(1.0)
+            continue
+        if previous.state.ended:
+            return previous
+
+
+class Drive:
+    """One attempt from submission to its last snapshot. Thousands may wait: `unsent` holds the plan with its payload
+    until the place has it, and nobody else keeps that."""
+
+    def __init__(
+        self, around: Surroundings, claim: Claim, provider: Provider, key: UUID, unsent: list[Plan]
+    ) -> None:
+        self.ref: Ref | None = None
+        self._around = around
+        self._claim = claim
+        self._unsent = unsent
+        self._provider = provider
+        self._key = key
+        self._wake = asyncio.Event()
+        self._cancel_wanted = False
+        self._cancel_sent = False
+        self._preview: str | None = None
+        self._told_at = around.clock()
+        self._told: tuple[object, ...] = ()
+        self._preview_at = float("-inf")
+        self._unsaid: Snapshot | None = None
+        self._saying: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._recording: asyncio.Task[None] | None = None
+
+    def hear(self, notice: Notice) -> None:
+        if notice.kind == "cancel":
+            self.want_cancel()
+        elif notice.kind == "wake":
+            self._wake.set()
+        elif notice.kind == "look" and self._looking is None:
+            self._looking = asyncio.create_task(self._look(), name="genyard-look")
+
+    async def _look(self) -> None:
+        """Notices may have been missed: was it canceled meanwhile?"""
+        state = await self._around.jobs.state(self._claim.job_id, self._claim.owner_id)
+        if state is JobState.canceling:
+            self.want_cancel()
+        self._looking = None
+
+    def want_cancel(self) -> None:
+        self._cancel_wanted = True
+        self._wake.set()
+
+    async def to_the_end(self) -> Snapshot:
+        ref = self.ref = await self._submitted()
+        self._unsent.clear()
+        if ref is None:
+            return Snapshot(state=State.canceled)
+        try:
+            snapshot = await self._observe(ref)
+            if self._recording is not None:
+                await self._recording
+            return snapshot
+        finally:
+            self._over.set_result(None)
+            tasks = [task for task in (self._saying, self._looking, self._recording) if task is not None]
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if self._preview is not None:
+                await self._around.storage.delete(self._preview)
+
+    async def _submitted(self) -> Ref | None:
+        """None: it was canceled before anything left."""
+        claim, provider = self._claim, self._provider
+        if claim.ref is not None:
+            return claim.ref
+        if not claim.fresh:
+            found = await self._find()
+            if found is not None:
+                await self._record(found)
+                return found
+        if self._cancel_wanted:
+            return None
+        media = await self._around.inputs.of(claim)
+        able = provider.capabilities.webhooks
+        webhook = self._around.hooks.url(claim.endpoint, self._key) if able else None
+        ref = await provider.submit(self._unsent[0], self._key, media, webhook=webhook)
+        self._recording = asyncio.create_task(self._record(ref), name="genyard-record")
+        if not provider.capabilities.finds:
+            await self._recording
+        return ref
+
+    async def _record(self, ref: Ref) -> None:
+        durable = not self._provider.capabilities.finds
+        if not await self._around.jobs.record_ref(self._claim, ref, durable=durable):
+            raise FenceLost
+        self._recording = None
+
+    async def _find(self) -> Ref | None:
+        if not self._provider.capabilities.finds:
+            raise GenyardError(
+                Code.provider_lost,
+                "genyard stopped while it submitted this job, and the place cannot be asked whether it arrived",
+            )
+        return await self._provider.find(self._key)
+
+    async def _observe(self, ref: Ref) -> Snapshot:
+        previous: Snapshot | None = None
+        silent_since: float | None = None
+        while True:
+            if self._cancel_wanted and not self._cancel_sent:
+                detached = await self._cancel(ref)
+                if detached is not None:
+                    return detached
+            try:
+                snapshot = await self._provider.observe(ref, previous, self._wake)
+                self._wake.clear()
+                silent_since = None
+            except GenyardError as error:
+                if error.code is not Code.provider_unreachable:
+                    raise
+                silent_since = silent_since or self._around.clock()
+                await self._wait_in_silence(error, silent_since)
+                continue
+            if snapshot.state.ended:
+                return self._as_wanted(snapshot)
+            self._tell(snapshot)
+            previous = snapshot
+
+    def _as_wanted(self, snapshot: Snapshot) -> Snapshot:
+        """A run that somebody else interrupted has failed; one that we canceled has not."""
+        if snapshot.state is State.canceled and not self._cancel_wanted:
+            error = GenyardError(Code.provider_interrupted, "somebody else interrupted the run at the place")
+            return replace(snapshot, state=State.failed, error=error)
+        if snapshot.state is State.failed and self._cancel_sent:
+            return replace(snapshot, state=State.canceled)
+        return snapshot
+
+    async def _cancel(self, ref: Ref) -> Snapshot | None:
+        """A last snapshot where the place cannot cancel: the run goes on there without us."""
+        if self._provider.capabilities.cancel == "no":
+            return DETACHED
+        try:
+            canceled = await self._provider.cancel(ref)
+        except GenyardError as error:
+            if error.code is not Code.provider_unreachable:
+                raise
+            await asyncio.sleep(_CANCEL_PAUSE_SECONDS)
+            self._wake.set()
+            return None
+        self._cancel_sent = True
+        return DETACHED if canceled.refused else None
+
+    async def _wait_in_silence(self, error: GenyardError, since: float) -> None:
+        if self._around.clock() - since > GIVE_UP_SECONDS:
+            raise GenyardError(
+                Code.provider_lost, f"no answer for {GIVE_UP_SECONDS:.0f} s: {error.message}"
+            ) from error
+        self._tell(Snapshot(state=State.running, detail=f"{error.message}; still trying"))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), timeout=1.0)
+
+    def _tell(self, snapshot: Snapshot) -> None:
+        """Watchers hear at most one tick per `_TICK_SECONDS`, and always the newest; nobody waits for it here."""
+        self._unsaid = snapshot
+        if self._saying is None or self._saying.done():
+            self._saying = asyncio.create_task(self._say(), name="genyard-progress")
+
+    async def _say(self) -> None:
+        while self._unsaid is not None:
+            pause = max(0.0, self._told_at + _TICK_SECONDS - self._around.clock())
+            await asyncio.wait({self._over}, timeout=pause)
+            if self._over.done():
+                return
+            snapshot, self._unsaid = self._unsaid, None
+            now = self._around.clock()
+            self._told_at = now
+            with_preview = snapshot.preview is not None and now - self._preview_at >= _PREVIEW_SECONDS
+            saying = (snapshot.state, snapshot.progress, snapshot.detail)
+            if saying == self._told and not with_preview:
+                continue
+            self._told = saying
+            if with_preview:
+                self._preview_at = now
+            else:
+                snapshot = replace(snapshot, preview=None)
+            self._preview = await self._publish(snapshot, self._preview)
+        self._saying = None
+
+    async def _publish(self, snapshot: Snapshot, old_preview: str | None) -> str | None:
+        """Tells watchers; returns the object name of the newest unfinished picture."""
+        preview = old_preview
+        if snapshot.preview is not None:
+            preview = (await self._around.storage.put(snapshot.preview, "image/jpeg")).object
+        told = json.dumps(
+            {
+                "state": snapshot.state.value,
+                "progress": snapshot.progress,
+                "detail": (snapshot.detail or "")[:500],
+                "cold": snapshot.cold,
+                "preview": preview is not None,
+            }
+        )
+        kept = await self._around.jobs.record_progress(
+            self._claim, progress=snapshot.progress, detail=snapshot.detail, preview_key=preview, told=told
+        )
+        if preview != old_preview and old_preview is not None:
+            await self._around.storage.delete(old_preview)
+        return preview if kept else None

@@ -48,7 +48,7 @@ _SHORTEST_RUN, _SHORTEST_LIFE, _LONGEST = 5_000, 10_000, 7 * 86_400_000
 #: Seconds beyond our own limits after which RunPod deletes a job: for when nobody of us is left to cancel it.
 _MARGIN: Final = 1800.0
 #: Seconds after a submission in which a 404 may only mean that the job is not known everywhere yet. A guess.
-_GRACE: Final = 10.0
+GRACE: Final = 10.0
 #: Pauses between reads after a cancel whose answer does not show it yet.
 _CANCEL_PAUSES: Final = (0.0, 0.1, 0.4, 1.0)
 
@@ -58,6 +58,7 @@ class RunPodProvider:
 
     declared_files  model files in the endpoint's image, for `comfyui`; empty: not known
     renamed         model file name of a template or binding → the name that it has there
+    grace           seconds after a submission in which an unknown job may only be too new to be known
     now, clock      wall clock and monotonic clock, in seconds
     """
 
@@ -77,6 +78,7 @@ class RunPodProvider:
         calls_per_second: float = 20.0,
         renamed: Mapping[str, str] | None = None,
         declared_files: Collection[str] = (),
+        grace: float = GRACE,
         now: Callable[[], float] = time.time,
         clock: Clock = time.monotonic,
     ) -> None:
@@ -91,6 +93,7 @@ class RunPodProvider:
         self._http = Http(self._place, timeouts)
         self._wire = Wire(self._http)
         self._limits, self._outbound, self._rates, self._now = limits, outbound, rates, now
+        self._grace = grace
         self._renamed, self._declared = dict(renamed or {}), frozenset(declared_files)
         self._health = HealthReader(wire=self._wire, endpoint=endpoint_id, clock=clock)
         self._poller = Poller(
@@ -217,22 +220,12 @@ class RunPodProvider:
         try:
             seen = snapshot_of(await self._wire.status(ref["endpoint"], ref["id"]), ref)
         except Refused as refused:
-            if refused.status in (404, 410):
-                return self._unknown(ref)
+            if refused.status in (404, 410) and self._now() - ref["at"] >= self._grace:
+                return _unknown(ref)
             if refused.status in (401, 403, 429):
                 raise self._refusal(refused, ref, "following a job") from refused
             raise
         return await self._with_health(seen, ref) if seen.state is State.queued else seen
-
-    def _unknown(self, ref: Ref) -> Snapshot:
-        if self._now() - ref["at"] < _GRACE:
-            return Snapshot(state=State.queued, word="404")
-        error = GenyardError(
-            Code.provider_lost,
-            "RunPod does not know the job any more: it keeps results for 30 minutes, and deletes jobs at their ttl",
-            context={"endpoint": ref["endpoint"]},
-        )
-        return Snapshot(state=State.lost, error=error, word="404")
 
     async def _with_health(self, seen: Snapshot, ref: Ref) -> Snapshot:
         if ref["endpoint"] != self._endpoint:
@@ -339,6 +332,15 @@ class RunPodProvider:
 
     def _refusal(self, failure: Any, ref: Ref, doing: str) -> GenyardError:
         return refusal_of(failure, self._place, ref["endpoint"], doing)
+
+
+def _unknown(ref: Ref) -> Snapshot:
+    error = GenyardError(
+        Code.provider_lost,
+        "RunPod does not know the job any more: it keeps results for 30 minutes, and deletes jobs at their ttl",
+        context={"endpoint": ref["endpoint"]},
+    )
+    return Snapshot(state=State.lost, error=error, word="404")
 
 
 def _lost(why: str) -> GenyardError:

@@ -46,7 +46,10 @@ async def test_every_operation_is_described(client: Client) -> None:
             assert one.get("summary"), where
             if path == "/health":
                 continue
-            assert one["security"] == [{"bearer": []}, {"api_key": []}], where
+            if path.startswith("/hooks/"):
+                assert "security" not in one, where  # a place has no key of ours: the path is the secret
+            else:
+                assert one["security"] == [{"bearer": []}, {"api_key": []}], where
             for status, response in one["responses"].items():
                 if int(status) >= 400:
                     shape = response["content"]["application/json"]["schema"]["$ref"]

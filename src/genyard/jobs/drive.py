@@ -18,7 +18,8 @@ from genyard.jobs.hooks import Hooks
 from genyard.jobs.inputs import Inputs
 from genyard.jobs.live import Notice
 from genyard.jobs.model import JobState
-from genyard.jobs.store import Claim, Jobs
+from genyard.jobs.records import Claim
+from genyard.jobs.store import Jobs
 from genyard.providers import Plan, Provider, Ref, Snapshot, State
 from genyard.storage import Storage
 

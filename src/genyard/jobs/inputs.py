@@ -8,7 +8,8 @@ from uuid import UUID
 from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import Assets
 from genyard.jobs.model import Asset
-from genyard.jobs.store import Claim, Jobs
+from genyard.jobs.records import Claim
+from genyard.jobs.store import Jobs
 from genyard.providers import Media, MediaInput, PlanInput, StepOutput
 from genyard.storage import Blob, Storage
 

@@ -27,7 +27,7 @@ from genyard.jobs.drive import DETACHED, Drive, FenceLost, Surroundings, to_the_
 from genyard.jobs.live import Live
 from genyard.jobs.model import AttemptState, JobState
 from genyard.jobs.outputs import OutputStore
-from genyard.jobs.store import Claim, Outcome
+from genyard.jobs.records import Claim, Outcome
 from genyard.providers import Plan, Provider, Snapshot, State
 from genyard.telemetry import bind_trace, get_logger
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -16,122 +15,27 @@ from pydantic import TypeAdapter
 from genyard.database import Connection, Database, Row, load_queries
 from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import NewOutput, asset_of, blob_of, delete_unused, from_json, output_values
-from genyard.jobs.model import Asset, Attempt, AttemptState, Event, Job, JobState, new_id
-from genyard.pipelines import StageDraft
-from genyard.providers import BoundStep, Cost, Facts, Plan
-from genyard.storage import Blob
+from genyard.jobs.model import Asset, Event, Job, JobState
+from genyard.jobs.records import (
+    Claim,
+    Finished,
+    NewJob,
+    NewStage,
+    Outcome,
+    Spending,
+    StageOutput,
+    attempt_of,
+    capped,
+    claim_of,
+    job_of,
+    job_values,
+    no_job,
+    unused,
+)
+from genyard.providers import Facts
 
 _SQL = load_queries("genyard.jobs")
-_PLAN = TypeAdapter(Plan)
-_STEPS = TypeAdapter(tuple[BoundStep, ...])
 _FACTS = TypeAdapter(Facts)
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewStage:
-    """`reserved_usd`: what it holds of its endpoint's daily cap; None where nothing is paid."""
-
-    draft: StageDraft
-    plan: Plan
-    estimate: Cost | None = None
-    reserved_usd: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewJob:
-    """What `insert` stores."""
-
-    id: UUID
-    owner_id: UUID
-    steps: Sequence[Mapping[str, Any]]
-    operation: str
-    prompt: str
-    trace_id: str
-    stages: tuple[NewStage, ...]
-    tags: tuple[str, ...] = ()
-    priority: int = 0
-    idempotency_key: str | None = None
-    request_hash: bytes | None = None
-    rerun_of: UUID | None = None
-    previews: bool = False
-    expires_at: datetime | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A stage that a runner has taken. `fresh`: the attempt was opened just now, so nothing was submitted."""
-
-    stage_id: UUID
-    epoch: int
-    job_id: UUID
-    owner_id: UUID
-    job_state: JobState
-    trace_id: str
-    prompt: str
-    previews: bool
-    endpoint: str
-    plan: Plan
-    key: UUID | None
-    number: int
-    ref: Mapping[str, Any] | None
-    fresh: bool
-    expired: bool
-    started_seq: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How an attempt ended. `word`, `seconds`, `waited`, `cost` are the place's own; see `providers.Snapshot`."""
-
-    state: AttemptState
-    error: GenyardError | None = None
-    word: str | None = None
-    seconds: float | None = None
-    waited: float | None = None
-    cost: Cost | None = None
-
-    def values(self) -> dict[str, Any]:
-        return {
-            "attempt_state": self.state.value,
-            "error": Jsonb(self.error.as_json()) if self.error else None,
-            **self.facts(),
-        }
-
-    def facts(self) -> dict[str, Any]:
-        return {
-            "word": self.word,
-            "seconds": self.seconds,
-            "waited": self.waited,
-            "cost_usd": self.cost.usd if self.cost else None,
-            "cost_source": self.cost.source if self.cost else None,
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spending:
-    """US dollars of today (UTC): spent or held by open stages, and the cap."""
-
-    endpoint: str
-    usd: float
-    cap: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """What `finish_stage` did. `unused`: objects whose bytes were stored before under another name."""
-
-    next_endpoint: str | None
-    job_state: JobState | None
-    unused: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageOutput:
-    step: str
-    role: str
-    blob: Blob
-    width: int | None
-    height: int | None
 
 
 class Jobs:
@@ -147,23 +51,23 @@ class Jobs:
         if paid:
             row = await self._insert_paid(job, paid)
         else:
-            row = await self._row("insert_job", **_job_values(job))
+            row = await self._row("insert_job", **job_values(job))
         if row is None:
             return None
         told = {"job_id": job.id, "event_seq": 1, "kind": "queued"}
         await self._go_on(job.stages[0].draft.endpoint, told=told)
-        return _job(row, [])
+        return job_of(row, [])
 
     async def _insert_paid(self, job: NewJob, paid: Sequence[NewStage]) -> Row | None:
         amounts = [{"endpoint": one.draft.endpoint, "amount": one.reserved_usd} for one in paid]
         try:
             async with self.database.transaction() as connection:
                 await connection.execute(_SQL("reserve"), {"amounts": Jsonb(amounts)})
-                return await _one(connection, "insert_job", _job_values(job))
+                return await _one(connection, "insert_job", job_values(job))
         except psycopg.Error as refused:
             if refused.sqlstate != "GY001":
                 raise
-            raise _capped(json.loads(refused.diag.message_detail or "{}")) from None
+            raise capped(json.loads(refused.diag.message_detail or "{}")) from None
 
     async def spending(self) -> list[Spending]:
         return [Spending(**row) for row in await self._rows("spending")]
@@ -192,12 +96,12 @@ class Jobs:
     async def claim(self, stage_id: UUID, epoch: int, worker_id: int, key: UUID) -> Claim | None:
         """None when the stage is somebody else's by now, or has ended."""
         row = await self._row("claim_stage", stage_id=stage_id, epoch=epoch, worker_id=worker_id, key=key)
-        return _claim(row, epoch) if row else None
+        return claim_of(row, epoch) if row else None
 
     async def claim_detached(self, stage_id: UUID, epoch: int, worker_id: int) -> Claim | None:
         """The same for a stage that has ended while its attempt goes on at its place."""
         row = await self._row("claim_detached", stage_id=stage_id, epoch=epoch, worker_id=worker_id)
-        return _claim(row, epoch) if row else None
+        return claim_of(row, epoch) if row else None
 
     async def record_ref(self, claim: Claim, ref: Mapping[str, Any], *, durable: bool) -> bool:
         """False when the fence does not hold."""
@@ -243,7 +147,7 @@ class Jobs:
         return Finished(
             next_endpoint=row["next_endpoint"],
             job_state=JobState(row["kind"]) if row["kind"] else None,
-            unused=_unused(outputs, row["objects"]),
+            unused=unused(outputs, row["objects"]),
         )
 
     async def finish_detached(
@@ -259,7 +163,7 @@ class Jobs:
             outputs=Jsonb([output_values(output) for output in outputs]),
             **outcome.facts(),
         )
-        return _unused(outputs, row["objects"]) if row else None
+        return unused(outputs, row["objects"]) if row else None
 
     async def end_job(self, claim: Claim, job_state: JobState, outcome: Outcome) -> bool:
         """The job ends as failed, canceled or expired, with everything open of it."""
@@ -300,7 +204,7 @@ class Jobs:
                 connection, "cancel_job", {"job_id": job_id, "owner_id": owner_id, "error": error}
             )
             if row is None:
-                raise _no_job(job_id)
+                raise no_job(job_id)
             if row["is"] == "canceling":
                 ended = await _one(connection, "cancel_between_attempts", {"job_id": job_id, "error": error})
                 if ended is not None:
@@ -310,15 +214,15 @@ class Jobs:
     async def get(self, job_id: UUID, owner_id: UUID) -> Job:
         row = await self._row("get_job", job_id=job_id, owner_id=owner_id)
         if row is None:
-            raise _no_job(job_id)
+            raise no_job(job_id)
         outputs = [asset_of(from_json(one)) for one in row.pop("outputs") or ()]
-        attempts = tuple(_attempt(from_json(one)) for one in row.pop("attempts") or ())
-        return replace(_job(row, outputs), attempts=attempts)
+        attempts = tuple(attempt_of(from_json(one)) for one in row.pop("attempts") or ())
+        return replace(job_of(row, outputs), attempts=attempts)
 
     async def state(self, job_id: UUID, owner_id: UUID) -> JobState:
         row = await self._row("job_state", job_id=job_id, owner_id=owner_id)
         if row is None:
-            raise _no_job(job_id)
+            raise no_job(job_id)
         return JobState(row["state"])
 
     async def search(
@@ -349,7 +253,7 @@ class Jobs:
         by_job: dict[UUID, list[Asset]] = {}
         for one in found:
             by_job.setdefault(one["job_id"], []).append(asset_of(one))
-        return [_job(row, by_job.get(row["id"], [])) for row in rows]
+        return [job_of(row, by_job.get(row["id"], [])) for row in rows]
 
     async def events(self, job_id: UUID, after: int) -> list[Event]:
         rows = await self._rows("events_after", job_id=job_id, after=after)
@@ -431,95 +335,3 @@ class Jobs:
 async def _one(connection: Connection, query: str, values: Mapping[str, Any]) -> Row | None:
     cursor = await connection.execute(_SQL(query), values)
     return await cursor.fetchone() if cursor.description else None
-
-
-def _job_values(job: NewJob) -> dict[str, Any]:
-    return {
-        "id": job.id,
-        "owner_id": job.owner_id,
-        "request": Jsonb(list(job.steps)),
-        "operation": job.operation,
-        "prompt": job.prompt,
-        "tags": list(job.tags),
-        "trace_id": job.trace_id,
-        "priority": job.priority,
-        "idempotency_key": job.idempotency_key,
-        "request_hash": job.request_hash,
-        "rerun_of": job.rerun_of,
-        "previews": job.previews,
-        "expires_at": job.expires_at,
-        "stages": Jsonb(
-            [
-                {
-                    "id": str(new_id()),
-                    "endpoint": stage.draft.endpoint,
-                    "steps": _STEPS.dump_python(stage.draft.steps, mode="json"),
-                    "plan": _PLAN.dump_python(stage.plan, mode="json"),
-                    "reserved_usd": stage.reserved_usd,
-                }
-                for stage in job.stages
-            ]
-        ),
-    }
-
-
-def _claim(row: Row, epoch: int) -> Claim:
-    started = row["job_state"] == "queued" and row["new_key"] is not None
-    return Claim(
-        stage_id=row["stage_id"],
-        epoch=epoch,
-        job_id=row["job_id"],
-        owner_id=row["owner_id"],
-        job_state=JobState.running if started else JobState(row["job_state"]),
-        trace_id=row["trace_id"],
-        prompt=row["prompt"],
-        previews=row["previews"],
-        endpoint=row["endpoint"],
-        plan=_PLAN.validate_python(row["plan"]),
-        key=row["open_key"] or row["new_key"],
-        number=row["open_number"] or row["new_number"] or 0,
-        ref=row["open_ref"],
-        fresh=row["new_key"] is not None,
-        expired=bool(row["expired"]),
-        started_seq=row["started_seq"],
-    )
-
-
-def _unused(outputs: Sequence[NewOutput], objects: Mapping[str, str] | None) -> tuple[str, ...]:
-    """The objects whose bytes were stored before under another name."""
-    kept = objects or {}
-    return tuple(one.blob.object for one in outputs if kept.get(one.blob.sha256) != one.blob.object)
-
-
-def _capped(told: Mapping[str, Any]) -> GenyardError:
-    endpoint, spent, amount, cap = (told.get(name) for name in ("endpoint", "spent", "amount", "cap"))
-    return GenyardError(
-        Code.spend_capped,
-        f"{endpoint} has spent or holds ${spent:.2f} of the ${cap:.2f} that it may spend today (UTC), and this would "
-        f"take ${amount:.4f} more; raise endpoints.{endpoint}.daily_cap_usd in genyard.toml or wait until midnight",
-        field=f"endpoints.{endpoint}.daily_cap_usd",
-        context=dict(told),
-    )
-
-
-def _job(row: Row, outputs: Sequence[Asset]) -> Job:
-    given = dict(row)
-    given["steps"] = tuple(given.pop("request"))
-    given["state"] = JobState(given["state"])
-    given["tags"] = tuple(given["tags"])
-    return Job(**given, outputs=_in_step_order(given["steps"], outputs))
-
-
-def _in_step_order(steps: Sequence[Mapping[str, Any]], outputs: Sequence[Asset]) -> tuple[Asset, ...]:
-    order = {step["name"]: position for position, step in enumerate(steps)}
-    return tuple(sorted(outputs, key=lambda one: (order.get(one.step or "", 0), one.role, one.position or 0)))
-
-
-def _attempt(row: Row) -> Attempt:
-    usd, source = row.pop("cost_usd"), row.pop("cost_source")
-    cost = None if usd is None else Cost(usd=usd, source=source)
-    return Attempt(**{**row, "state": AttemptState(row["state"]), "cost": cost})
-
-
-def _no_job(job_id: UUID) -> GenyardError:
-    return GenyardError(Code.not_found, f"no job {job_id}", field="job_id")

@@ -23,7 +23,8 @@ from genyard.jobs.assets import Assets, NewOutput
 from genyard.jobs.hooks import Hooks
 from genyard.jobs.live import Live, next_notice
 from genyard.jobs.model import Asset, Event, Job, JobState, new_id
-from genyard.jobs.store import Jobs, NewJob, Spending
+from genyard.jobs.records import NewJob, Spending
+from genyard.jobs.store import Jobs
 from genyard.media import MediaLimits, kind_of
 from genyard.operations import OPERATIONS, Role
 from genyard.owners import LOCAL_OWNER

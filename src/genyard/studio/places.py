@@ -9,7 +9,8 @@ from typing import Final
 
 from genyard.catalog.pricing import Rates, estimated_usd
 from genyard.errors import Code, GenyardError
-from genyard.jobs.store import Jobs, Spending
+from genyard.jobs.records import Spending
+from genyard.jobs.store import Jobs
 from genyard.providers import BoundStep, Cost, Facts, Health, Plan, Provider
 from genyard.routing import Endpoint
 

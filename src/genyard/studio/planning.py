@@ -12,7 +12,7 @@ from genyard.catalog import Binding, Catalog
 from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import Assets
 from genyard.jobs.model import Asset
-from genyard.jobs.store import NewStage
+from genyard.jobs.records import NewStage
 from genyard.media import MediaKind, kind_of
 from genyard.operations import OPERATIONS
 from genyard.pipelines import AssetInput, Step, bind, draw_seeds, group

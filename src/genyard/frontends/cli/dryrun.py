@@ -8,7 +8,7 @@ from genyard.frontends.cli.exits import print_json
 from genyard.frontends.cli.session import Session
 
 if TYPE_CHECKING:
-    from genyard.jobs.store import NewStage
+    from genyard.jobs.records import NewStage
     from genyard.providers import BoundStep
     from genyard.studio.planning import Planned
 

@@ -1,0 +1,222 @@
+"""What goes into the tables of jobs and what comes back, typed. The statements are `store`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+from pydantic import TypeAdapter
+
+from genyard.database import Row
+from genyard.errors import Code, GenyardError
+from genyard.jobs.assets import NewOutput
+from genyard.jobs.model import Asset, Attempt, AttemptState, Job, JobState, new_id
+from genyard.pipelines import StageDraft
+from genyard.providers import BoundStep, Cost, Plan
+from genyard.storage import Blob
+
+_PLAN = TypeAdapter(Plan)
+_STEPS = TypeAdapter(tuple[BoundStep, ...])
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewStage:
+    """`reserved_usd`: what it holds of its endpoint's daily cap; None where nothing is paid."""
+
+    draft: StageDraft
+    plan: Plan
+    estimate: Cost | None = None
+    reserved_usd: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """What `insert` stores."""
+
+    id: UUID
+    owner_id: UUID
+    steps: Sequence[Mapping[str, Any]]
+    operation: str
+    prompt: str
+    trace_id: str
+    stages: tuple[NewStage, ...]
+    tags: tuple[str, ...] = ()
+    priority: int = 0
+    idempotency_key: str | None = None
+    request_hash: bytes | None = None
+    rerun_of: UUID | None = None
+    previews: bool = False
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A stage that a runner has taken. `fresh`: the attempt was opened just now, so nothing was submitted."""
+
+    stage_id: UUID
+    epoch: int
+    job_id: UUID
+    owner_id: UUID
+    job_state: JobState
+    trace_id: str
+    prompt: str
+    previews: bool
+    endpoint: str
+    plan: Plan
+    key: UUID | None
+    number: int
+    ref: Mapping[str, Any] | None
+    fresh: bool
+    expired: bool
+    started_seq: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How an attempt ended. `word`, `seconds`, `waited`, `cost` are the place's own; see `providers.Snapshot`."""
+
+    state: AttemptState
+    error: GenyardError | None = None
+    word: str | None = None
+    seconds: float | None = None
+    waited: float | None = None
+    cost: Cost | None = None
+
+    def values(self) -> dict[str, Any]:
+        return {
+            "attempt_state": self.state.value,
+            "error": Jsonb(self.error.as_json()) if self.error else None,
+            **self.facts(),
+        }
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "word": self.word,
+            "seconds": self.seconds,
+            "waited": self.waited,
+            "cost_usd": self.cost.usd if self.cost else None,
+            "cost_source": self.cost.source if self.cost else None,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spending:
+    """US dollars of today (UTC): spent or held by open stages, and the cap."""
+
+    endpoint: str
+    usd: float
+    cap: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What `finish_stage` did. `unused`: objects whose bytes were stored before under another name."""
+
+    next_endpoint: str | None
+    job_state: JobState | None
+    unused: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageOutput:
+    step: str
+    role: str
+    blob: Blob
+    width: int | None
+    height: int | None
+
+
+def job_values(job: NewJob) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "owner_id": job.owner_id,
+        "request": Jsonb(list(job.steps)),
+        "operation": job.operation,
+        "prompt": job.prompt,
+        "tags": list(job.tags),
+        "trace_id": job.trace_id,
+        "priority": job.priority,
+        "idempotency_key": job.idempotency_key,
+        "request_hash": job.request_hash,
+        "rerun_of": job.rerun_of,
+        "previews": job.previews,
+        "expires_at": job.expires_at,
+        "stages": Jsonb(
+            [
+                {
+                    "id": str(new_id()),
+                    "endpoint": stage.draft.endpoint,
+                    "steps": _STEPS.dump_python(stage.draft.steps, mode="json"),
+                    "plan": _PLAN.dump_python(stage.plan, mode="json"),
+                    "reserved_usd": stage.reserved_usd,
+                }
+                for stage in job.stages
+            ]
+        ),
+    }
+
+
+def claim_of(row: Row, epoch: int) -> Claim:
+    started = row["job_state"] == "queued" and row["new_key"] is not None
+    return Claim(
+        stage_id=row["stage_id"],
+        epoch=epoch,
+        job_id=row["job_id"],
+        owner_id=row["owner_id"],
+        job_state=JobState.running if started else JobState(row["job_state"]),
+        trace_id=row["trace_id"],
+        prompt=row["prompt"],
+        previews=row["previews"],
+        endpoint=row["endpoint"],
+        plan=_PLAN.validate_python(row["plan"]),
+        key=row["open_key"] or row["new_key"],
+        number=row["open_number"] or row["new_number"] or 0,
+        ref=row["open_ref"],
+        fresh=row["new_key"] is not None,
+        expired=bool(row["expired"]),
+        started_seq=row["started_seq"],
+    )
+
+
+def unused(outputs: Sequence[NewOutput], objects: Mapping[str, str] | None) -> tuple[str, ...]:
+    """The objects whose bytes were stored before under another name."""
+    kept = objects or {}
+    return tuple(one.blob.object for one in outputs if kept.get(one.blob.sha256) != one.blob.object)
+
+
+def capped(told: Mapping[str, Any]) -> GenyardError:
+    endpoint, spent, amount, cap = (told.get(name) for name in ("endpoint", "spent", "amount", "cap"))
+    return GenyardError(
+        Code.spend_capped,
+        f"{endpoint} has spent or holds ${spent:.2f} of the ${cap:.2f} that it may spend today (UTC), and this would "
+        f"take ${amount:.4f} more; raise endpoints.{endpoint}.daily_cap_usd in genyard.toml or wait until midnight",
+        field=f"endpoints.{endpoint}.daily_cap_usd",
+        context=dict(told),
+    )
+
+
+def job_of(row: Row, outputs: Sequence[Asset]) -> Job:
+    given = dict(row)
+    given["steps"] = tuple(given.pop("request"))
+    given["state"] = JobState(given["state"])
+    given["tags"] = tuple(given["tags"])
+    return Job(**given, outputs=_in_step_order(given["steps"], outputs))
+
+
+def _in_step_order(steps: Sequence[Mapping[str, Any]], outputs: Sequence[Asset]) -> tuple[Asset, ...]:
+    order = {step["name"]: position for position, step in enumerate(steps)}
+    return tuple(sorted(outputs, key=lambda one: (order.get(one.step or "", 0), one.role, one.position or 0)))
+
+
+def attempt_of(row: Row) -> Attempt:
+    usd, source = row.pop("cost_usd"), row.pop("cost_source")
+    cost = None if usd is None else Cost(usd=usd, source=source)
+    return Attempt(**{**row, "state": AttemptState(row["state"]), "cost": cost})
+
+
+def no_job(job_id: UUID) -> GenyardError:
+    return GenyardError(Code.not_found, f"no job {job_id}", field="job_id")

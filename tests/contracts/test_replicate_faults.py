@@ -293,6 +293,17 @@ class TestCanceling:
         await ended(provider, ref)
         assert not (await provider.cancel(ref)).reached
 
+    async def test_whoever_observes_learns_of_it_at_once(self, bench: ReplicateBench) -> None:
+        bench.server.faults.add(FaultKind.wait)
+        provider = bench.provider(limits=replace(QUICK_LIMITS, poll=60.0, interval=30.0))
+        ref = await submitted(provider)
+        seen = await provider.observe(ref, None, asyncio.Event())
+        observing = asyncio.ensure_future(provider.observe(ref, seen, asyncio.Event()))
+        await asyncio.sleep(0)
+        await provider.cancel(ref)
+        async with asyncio.timeout(2.0):
+            assert (await observing).state is State.canceled
+
     async def test_of_a_run_that_replicate_forgot(self, bench: ReplicateBench) -> None:
         bench.server.faults.add(FaultKind.forget)
         provider = bench.provider()

@@ -98,8 +98,7 @@ class TestStates:
     def test_output_before_the_end_is_not_taken(self) -> None:
         """P9."""
         seen = snapshot_of(prediction(status="processing", output=["https://x/1.png"]), REF, NOW)
-        assert seen.state is State.running
-        assert not seen.outputs
+        assert (seen.state, seen.error, seen.outputs) == (State.running, None, ())
 
 
 class TestOutputs:

@@ -54,6 +54,11 @@ def test_one_good_signature_among_several_is_enough() -> None:
     assert heard(headers)
 
 
+def test_a_signature_of_another_version_is_not_heard() -> None:
+    headers = signed()
+    assert not heard(headers | {"webhook-signature": headers["webhook-signature"].replace("v1,", "v1a,")})
+
+
 def test_another_secrets_signature_is_not_heard() -> None:
     assert not heard(signed(secret=OTHER))
 

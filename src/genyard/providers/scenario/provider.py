@@ -69,7 +69,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
 #: A job that was made this many seconds ago may not be known everywhere there yet.
 _SETTLING: Final = 10.0
 
-#: What models take changes seldom.
+#: What models take changes seldom. Where one is missing, it is looked for again each time.
 _MODELS_KEPT: Final = 600.0
 
 
@@ -333,7 +333,8 @@ class ScenarioProvider:
             for model_id, inputs in zip(ids, told, strict=True)
         }
         facts = Facts(catalogue={"models": models})
-        self._models = (self._clock(), facts)
+        if None not in told:
+            self._models = (self._clock(), facts)
         return facts
 
 

@@ -89,9 +89,7 @@ class Uploader:
         """An unknown word is waited for, like `validating`."""
         try:
             async with asyncio.timeout(self._patience):
-                while upload.entity_id is None or upload.status not in ("imported", "failed"):
-                    if upload.status == "failed":
-                        break
+                while upload.status not in ("imported", "failed"):
                     await asyncio.sleep(self._pause)
                     upload = await self._wire.upload(upload.id)
         except TimeoutError:

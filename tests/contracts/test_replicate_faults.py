@@ -197,6 +197,35 @@ class TestRuns:
         assert "REPLICATE_API_TOKEN" in told.value.message
 
 
+class TestHealth:
+    async def test_every_model_of_the_catalogue_is_there(self, bench: ReplicateBench) -> None:
+        provider = bench.provider()
+        health = await provider.check()
+        assert (health.reachable, health.error, health.problems) == (True, None, {})
+        asked = bench.server.requests.total()
+        await provider.check()
+        assert (
+            bench.server.requests.total() == asked + 1
+        )  # the account; models that are there are not asked for again
+
+    async def test_a_model_that_is_gone_is_the_problem_of_its_bindings_alone(
+        self, bench: ReplicateBench
+    ) -> None:
+        bench.server.models.pop("stability-ai/sdxl")
+        health = await bench.provider().check()
+        assert health.reachable
+        assert set(health.problems) == {"replicate/txt2img.sdxl", "replicate/img2img.sdxl"}
+        assert "stability-ai/sdxl:7762" in health.problems["replicate/txt2img.sdxl"][0]
+
+    async def test_a_place_that_has_something_else_to_do_is_not_called_missing(
+        self, bench: ReplicateBench
+    ) -> None:
+        bench.server.faults.add(FaultKind.answer, route="GET /v1/models", status=500, times=None)
+        health = await bench.provider().check()
+        assert health.error is not None
+        assert not health.problems
+
+
 class TestSubmission:
     @pytest.mark.parametrize(
         ("message", "headers", "seconds"),

@@ -60,6 +60,14 @@ class Call(BaseModel):
         return "predictions"
 
     @property
+    def about(self) -> str:
+        """Where Replicate tells about it."""
+        if self.deployment is not None:
+            return f"deployments/{self.deployment}"
+        owner_and_name, _, version = self.name.partition(":")
+        return f"models/{owner_and_name}/versions/{version}" if version else f"models/{owner_and_name}"
+
+    @property
     def name(self) -> str:
         return self.model or self.version or self.deployment or ""
 

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from yarl import URL
 
+from genyard.catalog import load_catalog
 from genyard.catalog.binding import MappedInput
 from genyard.catalog.pricing import Rates
 from genyard.errors import Code, GenyardError
@@ -48,7 +49,7 @@ from genyard.providers._http import (
     raise_for,
 )
 from genyard.providers._polling import Limits, Poller
-from genyard.providers.replicate.compile import compile_step
+from genyard.providers.replicate.compile import call_of, compile_step
 from genyard.providers.replicate.outcome import files_of, refusal_of, snapshot_of
 from genyard.providers.replicate.signature import could_be_signed, is_signed
 from genyard.providers.replicate.wire import Prediction, Refused, Wire
@@ -116,6 +117,7 @@ class ReplicateProvider:
         self._poller = Poller(
             read=self._read, stop=self._stop, limits=limits, calls_per_second=calls_per_second
         )
+        self._found: set[str] = set()
         self._secret = webhook_secret
         self._secret_asked_at = float("-inf")
         self._secret_lock = asyncio.Lock()
@@ -311,10 +313,24 @@ class ReplicateProvider:
     async def check(self) -> Health:
         try:
             await self._wire.account()
+            problems = await self._problems()
         except FAILURES as failure:
             error = error_of(failure, self._place, "asking for the account")
             return Health(reachable=error.code is not Code.provider_unreachable, error=error)
-        return Health(reachable=True)
+        return Health(reachable=True, problems=problems)
+
+    async def _problems(self) -> dict[str, tuple[str, ...]]:
+        """Bindings whose model is not there any more. What was found once is not asked for again."""
+        calls = {one.key: call_of(one) for one in load_catalog().of(self.kind)}
+        unknown = {call.about for call in calls.values()} - self._found
+        told = await asyncio.gather(*(self._wire.knows(path) for path in unknown))
+        missing = {path for path, known in zip(unknown, told, strict=True) if not known}
+        self._found |= unknown - missing
+        return {
+            key: (f"Replicate does not know {call.name}, or {self._place.key_setting} may not use it",)
+            for key, call in calls.items()
+            if call.about in missing
+        }
 
 
 def _lost(why: str) -> GenyardError:

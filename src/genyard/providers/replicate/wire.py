@@ -96,6 +96,16 @@ class Wire:
             raise NotJson("account", "application/json")
         return str(answer["username"])
 
+    async def knows(self, path: str) -> bool:
+        """Whether there is such a model, version or deployment."""
+        try:
+            await self._call("GET", path)
+        except Refused as refused:
+            if refused.status == 404:
+                return False
+            raise
+        return True
+
     async def webhook_secret(self) -> str:
         answer = await self._call("GET", "webhooks/default/secret")
         if not isinstance(answer, dict) or not isinstance(answer.get("key"), str):

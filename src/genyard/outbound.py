@@ -27,7 +27,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Origin = tuple[str, str, int]  # scheme, host, port
 
 _MOST_REDIRECTS: Final = 5
-_PIECE: Final = 256 * 1024
+_PIECE: Final = 64 * 1024
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 
 #: A whole download; silence is limited apart, but a byte now and then must not hold us for ever.

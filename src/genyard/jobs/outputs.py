@@ -202,7 +202,7 @@ class _Incoming:
         if not self._known and self._held >= SNIFF_BYTES:
             self._known = True
             if kind_of(_media_type(self._output, b"".join(self._pieces))) is not MediaKind.image:
-                self._file = await asyncio.to_thread(_temporary, self._folder)
+                self._file = _temporary(self._folder)
         if self._file is None:
             self._limit(self._held, self._most_held)
         elif self._held >= _WRITE_BYTES:

@@ -174,6 +174,10 @@ class Service(Generic[F]):
         """The answer to who may not come in (a wrong key, too many calls), before anything else."""
         return None
 
+    def path_of(self, path: str) -> str:
+        """The path as faults and counts know it, where a place serves one thing under several."""
+        return path
+
     async def begin(self) -> None:
         """Before the first connection."""
 
@@ -188,13 +192,12 @@ class Service(Generic[F]):
 
     async def __aenter__(self) -> Self:
         app = web.Application(middlewares=[self._guard()], client_max_size=self.max_body)
-        for method, path, handler in [*self.rows(), *self._own_rows()]:
+        for method, path, handler in [*self.rows(), *self.own_rows()]:
             app.router.add_route(method, path, handler)
         self._runner = web.AppRunner(app, shutdown_timeout=0.01, access_log=None, handle_signals=False)
         await self._runner.setup()
-        bound = self._bind()
         await self.begin()
-        await self._listen(bound)
+        await self.open()
         return self
 
     async def __aexit__(
@@ -210,6 +213,10 @@ class Service(Generic[F]):
         if self._runner is not None:
             await self._runner.cleanup()
 
+    async def open(self) -> None:
+        """Takes the first connections; one that starts slowly does so later."""
+        await self.listen()
+
     async def stop_listening(self) -> None:
         """Connections break, new ones are refused; what runs goes on (a cut network). `listen` ends it."""
         site, self._site = self._site, None
@@ -222,6 +229,10 @@ class Service(Generic[F]):
 
     async def listen(self) -> None:
         await self._listen(self._bind())
+
+    def reserve_port(self) -> None:
+        """So that `url` is known before anybody listens there."""
+        self._bind().close()
 
     def later(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Goes on by itself until it ends or the emulator does."""
@@ -249,10 +260,10 @@ class Service(Generic[F]):
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             if request.path.startswith("/_emulator"):
                 return await handler(request)
-            route = f"{request.method} {request.path}"
+            route = f"{request.method} {self.path_of(request.path)}"
             resource = request.match_info.route.resource
             canonical = resource.canonical if resource is not None else request.path
-            self.requests[f"{request.method} {canonical}"] += 1
+            self.requests[f"{request.method} {self.path_of(canonical)}"] += 1
             if (refused := self.refuse(request)) is not None:
                 await request.read()
                 return refused
@@ -266,7 +277,7 @@ class Service(Generic[F]):
 
         return guard
 
-    def _own_rows(self) -> list[Row]:
+    def own_rows(self) -> Sequence[Row]:
         return [
             ("POST", "/_emulator/faults", self._add_faults),
             ("GET", "/_emulator/counts", self._tell_counts),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import WSMsgType, web
@@ -16,13 +15,12 @@ from genyard.testing.comfyui.queue import STATUSES, Prompt
 from genyard.testing.comfyui.routes_files import FileRoutes
 from genyard.testing.comfyui.sockets import Socket
 from genyard.testing.comfyui.validation import Verdict, error_of, validate
+from genyard.testing.service import Row
 
 if TYPE_CHECKING:
     from genyard.testing.comfyui.server import ComfyUIEmulator
 
 Json = Any
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
 SECRET_KEYS: Final = ("auth_token_comfy_org", "api_key_comfy_org")
 WANTED_ID: Final = (
     "prompt_id must be a UUID string in canonical lowercase hyphenated form; "
@@ -41,10 +39,10 @@ FEATURES: Final[dict[str, dict[str, Json]]] = {
 }
 
 
-def application(server: ComfyUIEmulator) -> web.Application:
-    app = web.Application(middlewares=[_guard(server)], client_max_size=server.max_upload_size)
+def rows(server: ComfyUIEmulator) -> list[Row]:
+    """Every route as /x and /api/x; those of jobs exist under /api alone."""
     face, files = Routes(server), FileRoutes(server)
-    rows: list[tuple[str, str, Handler]] = [
+    plain: list[Row] = [
         ("POST", "/prompt", face.post_prompt),
         ("GET", "/prompt", face.get_prompt),
         ("GET", "/queue", face.get_queue),
@@ -65,52 +63,17 @@ def application(server: ComfyUIEmulator) -> web.Application:
         ("GET", "/features", face.features),
         ("POST", "/free", face.free),
         ("GET", "/ws", face.socket),
-        ("POST", "/_emulator/faults", face.add_fault),
-        ("GET", "/_emulator/counts", face.tell_counts),
-        ("POST", "/_emulator/restart", face.restart),
     ]
+    jobs: list[Row] = []
     if not server.old:
-        rows += [
+        jobs = [
             ("GET", "/jobs", face.jobs),
             ("GET", "/jobs/{id}", face.job),
             ("POST", "/jobs/{id}/cancel", face.cancel_job),
             ("POST", "/jobs/cancel", face.cancel_jobs),
         ]
-    for method, path, handler in rows:
-        if not path.startswith("/jobs"):
-            app.router.add_route(method, path, handler)
-        app.router.add_route(method, f"/api{path}", handler)
-    return app
-
-
-def _guard(server: ComfyUIEmulator) -> Any:
-    """Counts, checks the key, and lets faults strike before and after the handler."""
-
-    @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        path = request.path.removeprefix("/api")
-        if path.startswith("/_emulator"):
-            return await handler(request)
-        route = f"{request.method} {path}"
-        resource = request.match_info.route.resource
-        canonical = resource.canonical.removeprefix("/api") if resource is not None else path
-        server.counts.requests[f"{request.method} {canonical}"] += 1
-        if server.api_key is not None and request.headers.get("Authorization") != f"Bearer {server.api_key}":
-            return web.Response(status=401, text="401: Unauthorized")
-        if (fault := server.faults.take(FaultKind.answer, route=route)) is not None:
-            await request.read()
-            return web.Response(
-                status=fault.status,
-                text=fault.body,
-                content_type=fault.content_type,
-                headers=dict(fault.headers),
-            )
-        response = await handler(request)
-        if server.faults.take(FaultKind.lose_answer, route=route) and request.transport is not None:
-            request.transport.abort()
-        return response
-
-    return guard
+    under_api = [(method, f"/api{path}", handler) for method, path, handler in [*plain, *jobs]]
+    return [*plain, *under_api]
 
 
 class Routes:
@@ -364,20 +327,6 @@ class Routes:
         if message.get("type") == "feature_flags":
             socket.preview_metadata = bool(message["data"].get("supports_preview_metadata"))
             await self._server.sockets.send("feature_flags", FEATURES[self._server.version], client_id)
-
-    # Ours
-
-    async def add_fault(self, request: web.Request) -> web.Response:
-        for row in await request.json():
-            self._server.faults.add(row.pop("kind"), **row)
-        return web.Response()
-
-    async def tell_counts(self, request: web.Request) -> web.Response:
-        return web.json_response(self._server.counts.as_json())
-
-    async def restart(self, request: web.Request) -> web.Response:
-        self._server.restart_later(float(request.query.get("down_seconds", 0)))
-        return web.Response()
 
 
 def _refused(error: Json, node_errors: Json = None) -> web.Response:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket as sockets_module
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
@@ -28,12 +26,12 @@ from genyard.testing.comfyui.catalogue import (
     set_choices,
 )
 from genyard.testing.comfyui.execution import Executor
-from genyard.testing.comfyui.faults import Faults
+from genyard.testing.comfyui.faults import Fault, Faults
 from genyard.testing.comfyui.files import Files
 from genyard.testing.comfyui.queue import Queue
 from genyard.testing.comfyui.sockets import Sockets
 from genyard.testing.comfyui.values import ServerDies
-from genyard.testing.service import Changes
+from genyard.testing.service import Row, Service
 
 Json = Any
 
@@ -70,7 +68,7 @@ class Counts:
         return {**vars(self), "total_runs": self.total_runs, "cancels": self.cancels}
 
 
-class ComfyUIEmulator:
+class ComfyUIEmulator(Service[Fault]):
     """`async with ComfyUIEmulator() as server: … server.url …`
 
     version       "0.33.0" or "0.3.64"
@@ -97,6 +95,7 @@ class ComfyUIEmulator:
         port: int = 0,
         root: Path | None = None,
     ) -> None:
+        super().__init__(port=port, max_body=max_upload_size)
         self.version: Version = version
         self.model_files = default_files() if files is None else files
         self.catalogue = node_catalogue(version, self.model_files, absent)
@@ -104,52 +103,55 @@ class ComfyUIEmulator:
         self.history_gap = history_gap
         self.api_key = api_key
         self.embeds_graph = embeds_graph
-        self.max_upload_size = max_upload_size
         self.down_seconds = 0.0
         self.faults = Faults()
-        self.counts = Counts()
-        self.changes = Changes()
+        self.counts = Counts(requests=self.requests)
         self.reached: list[tuple[str, str]] = []
         self.sockets = Sockets()
-        self.port = port
         self._cold_start = cold_start
         self._own_root = root is None
         self.files = Files(root=root or Path(tempfile.mkdtemp(prefix="genyard-comfyui-")))
-        self._background: set[asyncio.Task[None]] = set()
         self._worker: asyncio.Task[None] | None = None
-        self._site: web.SockSite | None = None
         self._forget()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     @property
     def old(self) -> bool:
         return self.version == "0.3.64"
 
-    async def __aenter__(self) -> Self:
-        self._runner = web.AppRunner(
-            routes.application(self), shutdown_timeout=0.01, access_log=None, handle_signals=False
-        )
-        await self._runner.setup()
-        listening = self._bind()
-        if self._cold_start:
-            listening.close()
-            self._later(self._listen_after(self._cold_start))
-        else:
-            await self._listen(listening)
-        self._start_worker()
-        return self
+    # What the shared service asks
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for task in [*self._background, *([self._worker] if self._worker else [])]:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    def rows(self) -> Sequence[Row]:
+        return routes.rows(self)
+
+    def own_rows(self) -> Sequence[Row]:
+        return [*super().own_rows(), ("POST", "/_emulator/restart", self._restart)]
+
+    def path_of(self, path: str) -> str:
+        return path.removeprefix("/api")
+
+    def refuse(self, request: web.Request) -> web.Response | None:
+        if self.api_key is None or request.headers.get("Authorization") == f"Bearer {self.api_key}":
+            return None
+        return web.Response(status=401, text="401: Unauthorized")
+
+    def counted(self) -> dict[str, Json]:
+        return {**super().counted(), **self.counts.as_json()}
+
+    async def begin(self) -> None:
+        self._start_worker()
+
+    async def open(self) -> None:
+        if self._cold_start:
+            self.reserve_port()
+            self.later(self._open_after(self._cold_start))
+        else:
+            await super().open()
+
+    async def end(self) -> None:
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.gather(self._worker, return_exceptions=True)
         self.sockets.drop()
-        await self._runner.cleanup()
         if self._own_root:
             shutil.rmtree(self.files.root, ignore_errors=True)
 
@@ -166,26 +168,21 @@ class ComfyUIEmulator:
         self.files.wipe_temp()
         if down_seconds:
             await asyncio.sleep(down_seconds)
-        await self._listen(self._bind())
+        await self.listen()
         self._start_worker()
         self.changes.notify()
 
     def restart_later(self, down_seconds: float = 0.0) -> None:
-        self._later(self.restart(down_seconds))
+        self.later(self.restart(down_seconds))
+
+    async def _restart(self, request: web.Request) -> web.Response:
+        self.restart_later(float(request.query.get("down_seconds", 0)))
+        return web.Response()
 
     async def stop_listening(self) -> None:
-        """Connections break, new ones are refused; what runs goes on (a cut network). `listen` ends it."""
-        site, self._site = self._site, None
-        if site is not None:
-            await site.stop()
+        """Also of the sockets. What runs goes on (a cut network)."""
         self.sockets.drop()
-        server = self._runner.server
-        for connection in list(server.connections) if server is not None else []:
-            if connection.transport is not None:
-                connection.transport.abort()
-
-    async def listen(self) -> None:
-        await self._listen(self._bind())
+        await super().stop_listening()
 
     async def until_running(self, class_type: str, prompt_id: str | None = None) -> None:
         """Waits until a node of that class was started (of that prompt)."""
@@ -230,25 +227,9 @@ class ComfyUIEmulator:
         self._work = asyncio.Event()
         self._number = 0
 
-    def _bind(self) -> sockets_module.socket:
-        bound = sockets_module.socket(sockets_module.AF_INET, sockets_module.SOCK_STREAM)
-        bound.setsockopt(sockets_module.SOL_SOCKET, sockets_module.SO_REUSEADDR, 1)
-        bound.bind(("127.0.0.1", self.port))
-        self.port = bound.getsockname()[1]
-        return bound
-
-    async def _listen(self, bound: sockets_module.socket) -> None:
-        self._site = web.SockSite(self._runner, bound)
-        await self._site.start()
-
-    async def _listen_after(self, seconds: float) -> None:
+    async def _open_after(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        await self._listen(self._bind())
-
-    def _later(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        await self.listen()
 
     def _start_worker(self) -> None:
         self._worker = asyncio.ensure_future(self._work_off())

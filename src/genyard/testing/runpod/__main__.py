@@ -29,13 +29,13 @@ async def main(arguments: argparse.Namespace) -> None:
 def environment(server: RunPodEmulator) -> list[str]:
     """The address first, then the lines of an `.env` that uses it."""
     return [
-        f"# the job API is at {server.url}/v2",
+        server.url,
+        f"RUNPOD_BASE_URL={server.url}/v2",
         f"RUNPOD_API_KEY={server.key}",
         "RUNPOD_COMFYUI_ENDPOINT_ID=emu-comfyui",
         "RUNPOD_FLUX_ENDPOINT_ID=emu-flux",
         "RUNPOD_SDXL_ENDPOINT_ID=emu-sdxl",
         "RUNPOD_BG_REMOVAL_ENDPOINT_ID=emu-background",
-        f"COMFYUI_ENDPOINT={server.url}/v2/emu-comfyui",
     ]
 
 

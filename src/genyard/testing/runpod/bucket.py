@@ -58,6 +58,8 @@ class Bucket:
         suffix = path[path.rfind(".") :]
         # [doc] The worker's own upload calls every file an image.
         kind = SUFFIXES.get(suffix) or sniff(file.data[:64]) or "image/png"
+        if file.data.startswith(b"<!DOCTYPE"):
+            kind = "text/html"
         if fault is not None and fault.kind is FaultKind.cut_transfer:
             return await cut(request, file.data, kind)
         return web.Response(body=file.data, content_type=kind)

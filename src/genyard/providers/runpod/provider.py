@@ -170,7 +170,7 @@ class RunPodProvider:
         body: dict[str, Json] = {"input": given, "policy": self._policy(plan.video)}
         if webhook is not None:
             body["webhook"] = webhook
-        sent = json.dumps(body, separators=(",", ":")).encode()
+        sent = (await asyncio.to_thread(json.dumps, body) if plan.inputs else json.dumps(body)).encode()
         if len(sent) > MOST_BYTES:
             raise comfyui.too_large(
                 next((one.name for one in plan.inputs), None), f"this one has {len(sent):,} bytes"

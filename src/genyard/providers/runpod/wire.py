@@ -7,6 +7,7 @@ expected, and the key would go along.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import time
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ Json = Any
 
 #: [doc] Of one /run request. Decimal megabytes: the smaller reading.
 MOST_BYTES: Final = 10_000_000
+#: An answer below this size is parsed at once; a thread would take longer.
+_INLINE_BYTES: Final = 256 * 1024
 
 
 class Job(BaseModel):
@@ -54,7 +57,11 @@ class Wire:
     async def run(self, endpoint: str, body: bytes) -> Job:
         headers = {"Content-Type": "application/json"}
         patience = self._http.timeouts.answer + self._http.timeouts.download
-        job = _job(await self._call("POST", endpoint, "run", data=body, headers=headers, patience=patience))
+        job = _job(
+            await self._call(
+                "POST", endpoint, "run", data=io.BytesIO(body), headers=headers, patience=patience
+            )
+        )
         if not job.id:
             raise NotJson("a job without an id", "application/json")
         return job
@@ -84,7 +91,9 @@ class Wire:
                 text = body[:BODY_HEAD].decode("utf-8", "replace")
                 raise Refused(answer.status, text, answer.content_type, answer.headers.get("Retry-After"))
             try:
-                return json.loads(body)
+                if len(body) < _INLINE_BYTES:
+                    return json.loads(body)
+                return await asyncio.to_thread(json.loads, body)
             except ValueError:
                 text = body[:BODY_HEAD].decode("utf-8", "replace")
                 raise NotJson(text, answer.content_type) from None

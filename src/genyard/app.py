@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
@@ -184,6 +185,18 @@ class Product:
     worker: Worker
 
 
+def _incoming(settings: Settings) -> Path:
+    """Where results lie while they come in: beside the data, because the system's own folder may be memory."""
+    folder = settings.data / "incoming"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as wrong:
+        raise GenyardError(
+            Code.settings_invalid, f"GENYARD_DATA: {folder} cannot be made ({wrong})", field="GENYARD_DATA"
+        ) from wrong
+    return folder
+
+
 def _routes(settings: Settings) -> Routes:
     for operation in settings.routes:
         if operation not in OPERATIONS:
@@ -233,7 +246,7 @@ async def build(
         runner = Runner(
             around=around,
             live=live,
-            outputs=OutputStore(storage, settings.limits),
+            outputs=OutputStore(storage, settings.limits, folder=_incoming(settings)),
             providers=places.providers,
             pace=pace,
         )

@@ -135,6 +135,7 @@ class ReplicateProvider:
     async def close(self) -> None:
         await self._poller.close()
         await self._http.close()
+        await self._outbound.close()
 
     # Submission
 

@@ -156,6 +156,7 @@ class RunPodProvider:
         for reading in self._rereads.values():
             reading.cancel()
         await self._http.close()
+        await self._outbound.close()
 
     # Submission
 

@@ -130,6 +130,7 @@ class ScenarioProvider:
         await self._poller.close()
         await self._uploader.close()
         await self._http.close()
+        await self._outbound.close()
 
     # Submission
 

@@ -237,9 +237,9 @@ class ReplicateEmulator(Service[ReplicateFault]):
         steps = steps_of(prediction.input)
         if "seed" in prediction.model.properties:
             prediction.logs = f"Using seed: {prediction.input.get('seed', _seed(prediction.id))}\n"
-        pieces = min(steps, 10)
+        pieces, began = min(steps, 10), self.clock.now()
         for piece in range(1, pieces + 1):
-            await self.clock.sleep(seconds / pieces)
+            await self.clock.sleep(began + seconds * piece / pieces - self.clock.now())
             prediction.log_step(steps * piece // pieces, steps)
             self._tell(prediction, "logs")
 

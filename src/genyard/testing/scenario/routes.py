@@ -220,6 +220,8 @@ class Team:
         told = {
             "id": TEAM,
             "name": "genyard (emulated)",
+            "type": "shared",
+            "projects": [],
             "context": context,
             "plan": "cu-pro",
             "createdAt": self._began,

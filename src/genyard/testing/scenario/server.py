@@ -241,11 +241,7 @@ class ScenarioEmulator(Service[ScenarioFault]):
             await asyncio.Event().wait()
         slow = self.faults.take(FaultKind.slow, **facts)
         seconds = self.run_seconds + (slow.seconds if slow is not None else 0.0)
-        for step in range(1, STEPS):
-            await self.clock.sleep(seconds / STEPS)
-            job.progress = step / STEPS
-            self.changes.notify()
-        await self.clock.sleep(seconds / STEPS)
+        await self._work(job, seconds)
         if (fault := self.faults.take(FaultKind.fail, **facts)) is not None:
             self._fail(job, fault.message or "The generation failed", fault.hint)
         elif self.faults.take(FaultKind.cancel, **facts):
@@ -253,6 +249,14 @@ class ScenarioEmulator(Service[ScenarioFault]):
             self._become(job, "canceled")
         else:
             await self._finish(job)
+
+    async def _work(self, job: Job, seconds: float) -> None:
+        """The time it takes, in steps that its progress tells; at the end of the last one it is finished."""
+        began = self.clock.now()
+        for step in range(1, STEPS + 1):
+            await self.clock.sleep(began + seconds * step / STEPS - self.clock.now())
+            job.progress = min(step, STEPS - 1) / STEPS
+            self.changes.notify()
 
     async def _finish(self, job: Job) -> None:
         self._become(job, "finalizing")

@@ -88,12 +88,12 @@ CALLS = {
     "txt2img.flux.1-dev": ("models/black-forest-labs/flux-dev/predictions", None),
     "img2img.flux.1-dev": ("models/black-forest-labs/flux-dev/predictions", None),
     "txt2img.flux.1-schnell": ("models/black-forest-labs/flux-schnell/predictions", None),
-    "txt2img.sdxl": ("predictions", "stability-ai/sdxl:7762fd07"),
-    "img2img.sdxl": ("predictions", "stability-ai/sdxl:7762fd07"),
+    "txt2img.sdxl": ("predictions", "7762fd07"),
+    "img2img.sdxl": ("predictions", "7762fd07"),
     "remove_background.rmbg-2.0": ("models/bria/remove-background/predictions", None),
-    "remove_background.inspyrenet": ("predictions", "851-labs/background-remover:a029dff3"),
+    "remove_background.inspyrenet": ("predictions", "a029dff3"),
     "decompose_layers.qwen-image-layered": ("models/qwen/qwen-image-layered/predictions", None),
-    "animate_photo.liveportrait": ("predictions", "fofr/live-portrait:067dd98c"),
+    "animate_photo.liveportrait": ("predictions", "067dd98c"),
 }
 
 

@@ -234,6 +234,12 @@ class TestWords:
             assert word not in told
         assert "ValueError" in told
 
+    @pytest.mark.parametrize("quote", [json.dumps, repr, lambda text: text.splitlines()[0]])
+    def test_a_prompt_of_several_lines_is_not_repeated_either(self, quote: Any) -> None:
+        prompt = 'my "dark" secret\nof two lines'
+        seen = prediction(status="failed", error=f"cannot draw {quote(prompt)}", input={"prompt": prompt})
+        assert "secret" not in failure_of(seen).message
+
     @pytest.mark.parametrize(
         ("status", "body", "code"),
         [

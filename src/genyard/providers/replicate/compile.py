@@ -95,7 +95,7 @@ def compile_step(step: BoundStep, rates: Rates) -> Plan:
     wanted = list(slots(bare))
     body: dict[str, Json] = {"input": flat_input(bare)}
     if call.version is not None:
-        body["version"] = call.version
+        body["version"] = call.version.rpartition(":")[2]  # as the official client sends it
     operation = OPERATIONS[step.operation]
     return Plan(
         payload={

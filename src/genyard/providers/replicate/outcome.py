@@ -6,6 +6,7 @@ the input's own words: prompts stay out of errors.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -325,9 +326,15 @@ def _tidy(text: str, given: Json) -> str:
 
 
 def _texts(given: Json) -> Iterator[str]:
+    """What the caller wrote, in the ways in which an error may quote it."""
     if isinstance(given, str):
-        if len(given) > 3:
-            yield given
+        ways = {
+            given,
+            json.dumps(given)[1:-1],
+            json.dumps(given, ensure_ascii=False)[1:-1],
+            *given.splitlines(),
+        }
+        yield from (one for one in ways if len(one) > 3)
     elif isinstance(given, Mapping):
         for value in given.values():
             yield from _texts(value)

@@ -73,7 +73,8 @@ class Wire:
         return _prediction(await self._call("GET", f"predictions/{prediction}"))
 
     async def cancel(self, prediction: str) -> Prediction:
-        return _prediction(await self._call("POST", f"predictions/{prediction}/cancel"))
+        path = f"predictions/{prediction}/cancel"
+        return _prediction(await self._call("POST", path, skip_auto_headers=["Content-Type"]))
 
     async def upload(self, media: Media) -> str:
         """An address that predictions of this account can read, for a day or so."""

@@ -549,6 +549,24 @@ async def test_a_file_can_be_handed_out_wrongly(caller: Caller, kind: str) -> No
     assert await caller.read(link) == whole
 
 
+async def test_a_shortened_video_still_opens_with_fewer_frames(caller: Caller) -> None:
+    """F2."""
+    driving = data_uri(drawing.video(picture(), seconds=4), "video/mp4")
+    told = await caller.end(
+        await caller.create(
+            f"fofr/live-portrait:{LIVE_PORTRAIT}", face_image=data_uri(picture()), driving_video=driving
+        )
+    )
+
+    async def frames() -> int:
+        with av.open(io.BytesIO(await caller.read(told["output"][0]))) as container:
+            return len(list(container.decode(video=0)))  # type: ignore[union-attr]
+
+    whole = await frames()
+    caller.server.faults.add(FaultKind.shorten, route="GET /delivery/")
+    assert 0 < await frames() < whole
+
+
 async def test_a_file_can_be_made_wrongly(caller: Caller) -> None:
     """F4, F5."""
     caller.server.faults.add(FaultKind.text_chunk)

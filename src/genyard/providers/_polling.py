@@ -73,7 +73,7 @@ class _Budget:
     def __init__(self, per_second: float) -> None:
         self._slots = max(2, round(per_second))
         self._window = self._slots / per_second
-        self._shared = self._slots - max(1, self._slots // 10)
+        self._shared = self._slots - max(1, self._slots // 5)
         self._burst = max(1, self._shared // 4)
         self._times: deque[float] = deque(maxlen=self._slots)
 

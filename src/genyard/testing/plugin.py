@@ -3,14 +3,17 @@
     async def test_mine(comfyui_emulator):
         provider = ComfyUIProvider(url=comfyui_emulator.url)
 
-`comfyui_emulator_factory(...)` starts emulators with other arguments; both end with the test.
+For each of comfyui, runpod, scenario and replicate there are two: `<place>_emulator` is one that runs, and
+`<place>_emulator_factory` starts them with other arguments (`await scenario_emulator_factory(units=10)`). Both end with
+the test. `docs/howto/test-with-emulators.md` shows them at work.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from importlib import import_module
+from typing import Any
 
 import pytest
 
@@ -21,33 +24,41 @@ except ImportError:  # without pytest-asyncio the fixtures do not exist; pytest 
 
 pytest.register_assert_rewrite("genyard.testing.contract")
 
-Fixture = TypeVar("Fixture", bound=Callable[..., Any])
-
-if TYPE_CHECKING:
-    from genyard.testing.comfyui import ComfyUIEmulator
-
-    EmulatorFactory = Callable[..., Awaitable[ComfyUIEmulator]]
+#: Starts one more emulator, which ends with the test.
+Factory = Callable[..., Awaitable[Any]]
 
 
-def fixture(function: Fixture) -> Fixture:
+def _fixture(function: Callable[..., Any], name: str, told: str) -> Any:
+    function.__doc__ = told
     made: Any = pytest.fixture if pytest_asyncio is None else pytest_asyncio.fixture
-    return cast("Fixture", made(function))
+    return made(name=name)(function)
 
 
-@fixture
-async def comfyui_emulator_factory() -> AsyncIterator[EmulatorFactory]:
-    """Starts emulators: `server = await comfyui_emulator_factory(version="0.3.64")`."""
-    from genyard.testing.comfyui import ComfyUIEmulator
+def _fixtures(place: str, title: str) -> tuple[Any, Any]:
+    """The emulator's class is `genyard.testing.<place>.<Title>Emulator`."""
 
-    async with AsyncExitStack() as stack:
+    def emulator(**arguments: Any) -> Any:
+        return getattr(import_module(f"genyard.testing.{place}"), f"{title}Emulator")(**arguments)
 
-        async def start(**arguments: Any) -> ComfyUIEmulator:
-            return await stack.enter_async_context(ComfyUIEmulator(**arguments))
+    async def factory() -> AsyncIterator[Factory]:
+        async with AsyncExitStack() as stack:
 
-        yield start
+            async def start(**arguments: Any) -> Any:
+                return await stack.enter_async_context(emulator(**arguments))
+
+            yield start
+
+    async def one() -> AsyncIterator[Any]:
+        async with emulator() as server:
+            yield server
+
+    return (
+        _fixture(factory, f"{place}_emulator_factory", f"Starts emulators of {title} with other arguments."),
+        _fixture(one, f"{place}_emulator", f"A running emulator of {title}, as it is by default."),
+    )
 
 
-@fixture
-async def comfyui_emulator(comfyui_emulator_factory: EmulatorFactory) -> ComfyUIEmulator:
-    """A running emulator of ComfyUI 0.33 with every model file that the templates name."""
-    return await comfyui_emulator_factory()
+comfyui_emulator_factory, comfyui_emulator = _fixtures("comfyui", "ComfyUI")
+runpod_emulator_factory, runpod_emulator = _fixtures("runpod", "RunPod")
+scenario_emulator_factory, scenario_emulator = _fixtures("scenario", "Scenario")
+replicate_emulator_factory, replicate_emulator = _fixtures("replicate", "Replicate")

@@ -1,4 +1,4 @@
-"""`python -m genyard.testing.replicate --port 8125`: the emulator as a process."""
+"""`python -m genyard.testing.replicate --port 8125`: the emulator as a process; prints what to put into `.env`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ async def main(arguments: argparse.Namespace) -> None:
         run_seconds=arguments.run_seconds,
         creates_per_minute=arguments.creates_per_minute,
     ) as server:
-        sys.stdout.write(
-            f"{server.url}\nREPLICATE_API_TOKEN={server.key}\n"
-            f"# base_url = {server.base_url}; webhook secret = {server.webhook_secret}\n"
-        )
+        sys.stdout.write("\n".join(environment(server)) + "\n")
         sys.stdout.flush()
         await asyncio.Event().wait()
+
+
+def environment(server: ReplicateEmulator) -> list[str]:
+    """The address first, then the lines of an `.env` that uses it."""
+    return [
+        server.url,
+        f"REPLICATE_API_TOKEN={server.key}",
+        f"REPLICATE_BASE_URL={server.base_url}",
+    ]
 
 
 def parse() -> argparse.Namespace:

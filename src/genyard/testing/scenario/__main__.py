@@ -1,4 +1,4 @@
-"""`python -m genyard.testing.scenario --port 8124`: the emulator as a process."""
+"""`python -m genyard.testing.scenario --port 8124`: the emulator as a process; prints what to put into `.env`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,19 @@ async def main(arguments: argparse.Namespace) -> None:
         parallel_custom_jobs=arguments.parallel,
         cancels=arguments.cancels,
     ) as server:
-        sys.stdout.write(
-            f"{server.url}\nSCENARIO_API_KEY={server.key}\nSCENARIO_SECRET_API_KEY={server.secret}\n"
-            f"# base_url = {server.base_url}\n"
-        )
+        sys.stdout.write("\n".join(environment(server)) + "\n")
         sys.stdout.flush()
         await asyncio.Event().wait()
+
+
+def environment(server: ScenarioEmulator) -> list[str]:
+    """The address first, then the lines of an `.env` that uses it."""
+    return [
+        server.url,
+        f"SCENARIO_API_KEY={server.key}",
+        f"SCENARIO_SECRET_API_KEY={server.secret}",
+        f"SCENARIO_BASE_URL={server.base_url}",
+    ]
 
 
 def parse() -> argparse.Namespace:

@@ -2,9 +2,9 @@
 
     python bench/polling.py [--jobs 2000] [--workers 20] [--work 4] [--seconds 45]
 
-One emulated endpoint, in this process: `workers` machines that take `work` seconds a job, each beginning at a moment of
-its own; all other jobs wait in its queue; each job is observed. Two runs: by polling alone, and with webhooks that wake.
-Printed as ratios:
+One emulated endpoint, in this process: `workers` machines that take `work` seconds a job, each beginning at a moment
+of its own; all other jobs wait in its queue; each job is observed. Two runs: by polling alone, and with webhooks that
+wake. Printed as ratios:
 
     calls    status and health calls per second over the budget; `most` is the busiest second
     latency  from the place's end of a job to our knowing it, over the interval at which a running job is polled

@@ -541,6 +541,15 @@ class TestMoneyAndProgress:
             assert told == sorted(told)
             assert any(0 < one < 1 for one in told)
 
+    async def test_a_job_that_is_not_known_yet_is_canceled_all_the_same(self, flux: RunPodBench) -> None:
+        flux.server.faults.add(FaultKind.hang)
+        provider = flux.provider(grace=30.0)
+        ref = await flux.submit(provider)
+        await flux.server.until_running()
+        flux.server.faults.add(FaultKind.not_yet)
+        assert (await provider.cancel(ref)).reached
+        assert (await ended(provider, ref)).state is State.canceled
+
     async def test_cancel_twice_is_one_cancel(self, flux: RunPodBench) -> None:
         flux.server.faults.add(FaultKind.hang)
         provider = flux.provider()

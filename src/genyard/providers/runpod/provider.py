@@ -221,7 +221,7 @@ class RunPodProvider:
         try:
             seen = snapshot_of(await self._wire.status(ref["endpoint"], ref["id"]), ref)
         except Refused as refused:
-            if refused.status in (404, 410) and self._now() - ref["at"] >= self._grace:
+            if refused.status in (404, 410) and not self._is_new(ref):
                 return _unknown(ref)
             if refused.status in (401, 403, 429):
                 raise self._refusal(refused, ref, "following a job") from refused
@@ -250,25 +250,37 @@ class RunPodProvider:
     async def _stop(self, ref: Ref) -> Canceled:
         """What counts is the job's state before and afterwards: what the call answers after the end is not published.
         Canceling a running job restarts its worker, so nothing is canceled that has ended."""
-        endpoint, job = ref["endpoint"], ref["id"]
+        before = await self._known(ref)
+        if before is None and not self._is_new(ref):
+            return Canceled(reached=False)
+        if before is None or not before.state.ended:
+            try:
+                await self._wire.cancel(ref["endpoint"], ref["id"])
+            except Refused as refused:
+                if refused.status not in (400, 404, 409, 410):
+                    raise
+        self._poller.soon(ref)
+        after = before
+        for pause in _CANCEL_PAUSES:
+            if after is not None and after.state.ended:
+                break
+            await asyncio.sleep(pause)
+            after = await self._known(ref)
+        if after is None or after.state is not State.canceled:
+            return Canceled(reached=False)
+        was_running = before is not None and before.state is State.running
+        return Canceled(reached=True, was_running=was_running or (after.seconds or 0.0) > 0.0)
+
+    async def _known(self, ref: Ref) -> Snapshot | None:
         try:
-            before = snapshot_of(await self._wire.status(endpoint, job), ref)
-            if not before.state.ended:
-                await self._wire.cancel(endpoint, job)
-            self._poller.soon(ref)
-            for pause in _CANCEL_PAUSES:
-                await asyncio.sleep(pause)
-                after = snapshot_of(await self._wire.status(endpoint, job), ref)
-                if after.state.ended:
-                    break
+            return snapshot_of(await self._wire.status(ref["endpoint"], ref["id"]), ref)
         except Refused as refused:
             if refused.status in (404, 410):
-                return Canceled(reached=False)
+                return None
             raise
-        if after.state is not State.canceled:
-            return Canceled(reached=False)
-        started = before.state is State.running or (after.waited is not None and after.seconds is not None)
-        return Canceled(reached=True, was_running=started)
+
+    def _is_new(self, ref: Ref) -> bool:
+        return self._now() - float(ref["at"]) < self._grace
 
     # Outputs
 

@@ -11,6 +11,7 @@ import base64
 import io
 import json
 import re
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -818,6 +819,40 @@ async def test_faults_counts_and_the_clock_can_be_reached_from_another_process(c
     assert (counted["total_runs"], counted["struck"]) == (1, {"fail": 1})
     await cloud.session.post(f"{own}/clock", json={"advance": 1801})
     assert (await cloud.call("GET", f"flux/status/{told['id']}"))[0] == 404
+
+
+async def test_as_a_process_it_says_where_it_is_and_what_to_put_into_an_env_file() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "genyard.testing.runpod", "--cold-start", "0", "--work", "0",
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        lines = [(await process.stdout.readline()).decode().strip() for _ in range(7)]
+        told = dict(line.split("=", 1) for line in lines[1:])
+        assert told["RUNPOD_BASE_URL"] == f"{lines[0]}/v2"
+        headers = {"Authorization": f"Bearer {told['RUNPOD_API_KEY']}"}
+        async with aiohttp.ClientSession(told["RUNPOD_BASE_URL"] + "/", headers=headers) as session:
+            for name, endpoint in told.items():
+                if name.endswith("_ENDPOINT_ID"):
+                    async with session.get(f"{endpoint}/health") as answer:
+                        assert answer.status == 200
+            body = {"input": {"workflow": graph()}}
+            async with session.post(f"{told['RUNPOD_COMFYUI_ENDPOINT_ID']}/runsync", json=body) as answer:
+                assert (await answer.json())["status"] == "COMPLETED"
+    finally:
+        process.kill()
+        await process.communicate()
+
+
+async def test_warm_machines_are_there_from_the_start_and_stay() -> None:
+    async with calling(endpoints={"mine": Setup(kind="flux", warm=2, cold_start=30.0)}) as caller:
+        caller.server.clock.advance(30)
+        await caller.server.changes.until(
+            lambda: all(one.state == "idle" for one in caller.server.endpoints["mine"].workers)
+        )
+        caller.server.clock.advance(3600)
+        assert (await caller.health("mine"))["workers"]["idle"] == 2
 
 
 def test_every_row_of_the_failure_catalogue_has_a_switch_or_a_natural_cause() -> None:

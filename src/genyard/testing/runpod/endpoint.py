@@ -104,6 +104,7 @@ class Endpoint:
         self._later = later
         self._counted = counted
         self._moved = Changes()
+        self._closed = False
         self._numbers = itertools.count(1)
         self._last_request = clock.now()
 
@@ -169,7 +170,7 @@ class Endpoint:
     def scale(self) -> None:
         """Starts as many machines as waiting jobs need, and lets idle ones look again."""
         self._moved.notify()
-        if self._stands_still():
+        if self._closed or self._stands_still():
             return
         most = 1 if self._faults.find(FaultKind.one_machine, endpoint=self.id) else self.workers_max
         free = sum(worker.state != "running" for worker in self.workers)
@@ -229,6 +230,9 @@ class Endpoint:
                     await self._start(worker)
         except WorkerDied:
             return
+        except asyncio.CancelledError:
+            self._closed = True  # only the emulator's end cancels a machine; no other one takes its place
+            raise
         finally:
             self.workers.remove(worker)
             self.scale()

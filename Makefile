@@ -4,10 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test serve check lock live bench clean
+.PHONY: demo demo-emulated test serve check lock live bench clean
 
 demo: $(VENV)/runtime ## set up, make pictures with the built-in renderer, show where they are
 	$(BIN)/python -m genyard.demo out/demo
+
+demo-emulated: $(VENV)/dev ## emulators of every kind of place, and one job of each kind to each of them
+	$(BIN)/python -m genyard.demo --emulated out/demo-emulated
 
 serve: $(VENV)/runtime ## the API and its page on http://127.0.0.1:8000
 	$(BIN)/genyard serve
@@ -23,8 +26,10 @@ check: $(VENV)/dev ## types and lint
 live: $(VENV)/dev ## the contract suite against real ComfyUI servers: GENYARD_LIVE_COMFYUI=http://127.0.0.1:8188[,…]
 	$(BIN)/python -m pytest -m live tests/live
 
-bench: $(VENV)/dev ## our share of a job's time, side by side with a bare client
+bench: $(VENV)/dev ## our share of a job's time, of a place's call budget, of memory; side by side with the bare wire
 	$(BIN)/python bench/overhead.py
+	$(BIN)/python bench/polling.py
+	$(BIN)/python bench/fetching.py
 
 lock: $(VENV)/dev ## renew both hashed requirements files (needs uv)
 	uv pip compile -q --upgrade --generate-hashes --no-annotate --no-header pyproject.toml --group build -o requirements.lock

@@ -1,4 +1,4 @@
-"""The newcomer's demonstration: `python -m genyard.demo OUT` (`make demo`).
+"""The newcomer's demonstration (`make demo`).
 
 A dozen jobs through the same durable path as every other job, at whatever place is configured (the built-in
 renderer, where nothing is). Leaves pictures, a video, `contact-sheet.png` and `jobs.json` in OUT, and ends.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,16 +20,12 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 
 from genyard.app import Product, build, setup_logging, working
+from genyard.demo.sheet import write_sheet
 from genyard.errors import Code, GenyardError
-from genyard.frontends.cli.exits import EXIT_STATUS, complain
 from genyard.frontends.cli.files import Target, save_job
-from genyard.imaging.arrays import RGBA
-from genyard.imaging.decode import decode_image, encode_png
+from genyard.imaging.decode import encode_png
 from genyard.imaging.portrait import sample_portrait
-from genyard.imaging.sheet import contact_sheet
-from genyard.imaging.video import read_frames
 from genyard.jobs.model import Job
-from genyard.media import MediaLimits
 from genyard.settings import load_settings
 
 _SEED: Final = 20_26
@@ -131,7 +126,7 @@ async def demonstrate(out: Path) -> bool:
     async with build(settings) as product, working(product):
         shown = await _run(product, out, console)
     seconds = time.monotonic() - began
-    sheet = await asyncio.to_thread(_write_sheet, out, shown, settings.provider)
+    sheet = await asyncio.to_thread(write_sheet, out, _shown_files(out, shown), settings.provider)
     (out / "jobs.json").write_text(json.dumps(_as_json(shown, settings.provider, seconds), indent=2) + "\n")
     files = [file for one in shown for file in one.files]
     videos = sum(file.suffix == ".mp4" for file in files)
@@ -196,10 +191,10 @@ def _with_inputs(
 
 
 def _drawn() -> dict[str, bytes]:
-    return {"axe-sketch": _sketch(), "portrait": encode_png(sample_portrait(640))}
+    return {"axe-sketch": sketch(), "portrait": encode_png(sample_portrait(640))}
 
 
-def _sketch(side: int = 512) -> bytes:
+def sketch(side: int = 512) -> bytes:
     """A double axe as somebody would sketch it: black on white."""
     image = Image.new("L", (side * 2, side * 2), 255)
     draw = ImageDraw.Draw(image)
@@ -244,17 +239,12 @@ def _seconds(job: Job) -> float:
     return sum((one.finished_at - one.created_at).total_seconds() for one in tries if one.finished_at)
 
 
-def _write_sheet(out: Path, shown: Sequence[Shown], provider: str) -> Path:
-    pictures = [
-        (f"{file.stem}\n{shows}", _picture(file))
+def _shown_files(out: Path, shown: Sequence[Shown]) -> list[tuple[str, Path]]:
+    return [
+        (f"{file.stem}\n{shows}", file)
         for one in shown
         for file, shows in [*_given(one.piece, out), *((file, one.piece.shows) for file in one.files)]
     ]
-    path = out / "contact-sheet.png"
-    path.write_bytes(
-        encode_png(contact_sheet(pictures, title=f"genyard {version('genyard')} · {provider}"), level=6)
-    )
-    return path
 
 
 def _given(piece: Piece, out: Path) -> list[tuple[Path, str]]:
@@ -262,16 +252,8 @@ def _given(piece: Piece, out: Path) -> list[tuple[Path, str]]:
     if not any("drawn:axe-sketch" in step.get("inputs", {}).values() for step in piece.steps):
         return []
     path = out / "axe-sketch.png"
-    path.write_bytes(_sketch())
+    path.write_bytes(sketch())
     return [(path, "the sketch that was given")]
-
-
-def _picture(file: Path) -> RGBA:
-    data = file.read_bytes()
-    if file.suffix != ".mp4":
-        return decode_image(data, MediaLimits())
-    frame = next(iter(read_frames(data)))
-    return decode_image(encode_png(frame), MediaLimits())
 
 
 def _as_json(shown: Sequence[Shown], provider: str, seconds: float) -> dict[str, Any]:
@@ -292,17 +274,3 @@ def _as_json(shown: Sequence[Shown], provider: str, seconds: float) -> dict[str,
             for one in shown
         ],
     }
-
-
-def main() -> None:
-    out = Path(sys.argv[1] if len(sys.argv) > 1 else "out/demo")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        sys.exit(0 if asyncio.run(demonstrate(out)) else 1)
-    except GenyardError as error:
-        complain(error, None)
-        sys.exit(EXIT_STATUS[error.code])
-
-
-if __name__ == "__main__":
-    main()

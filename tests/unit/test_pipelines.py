@@ -67,6 +67,26 @@ def test_steps_survive_being_stored() -> None:
         ({"inputs": {"control": str(ASSET)}}, "inputs.control"),
         ({"inputs": {"control": [str(ASSET)] * 5}}, "inputs.control"),
         ({"inputs": {"control": "step:later"}}, "inputs.control"),
+        ({"parameters": {"prompt": "x", "width": "512"}}, "parameters.width"),
+        ({"parameters": {"prompt": "x", "width": True}}, "parameters.width"),
+        ({"parameters": {"prompt": "x", "width": 512.0}}, "parameters.width"),
+        ({"parameters": {"prompt": "x", "guidance": "3.5"}}, "parameters.guidance"),
+        ({"parameters": {"prompt": "x", "guidance": True}}, "parameters.guidance"),
+        ({"parameters": {"prompt": 7}}, "parameters.prompt"),
+        (
+            {"parameters": {"prompt": "x", "loras": [{"name": "a", "strength": "1"}]}},
+            "parameters.loras.0.strength",
+        ),
+        ({"parameters": {"prompt": "x", "loras": "a"}}, "parameters.loras"),
+        ({"parameters": 5}, "parameters"),
+        ({"parameters": []}, "parameters"),
+        ({"inputs": 5}, "inputs"),
+        ({"operation": ["txt2img"]}, "operation"),
+        ({"model": ""}, "model"),
+        ({"model": 5}, "model"),
+        ({"keep": "no"}, "keep"),
+        ({"name": 5}, "name"),
+        ({"name": ""}, "name"),
         ({"name": "Bad Name"}, "name"),
         ({"colour": "red"}, "colour"),
     ],
@@ -77,6 +97,20 @@ def test_bad_requests_name_the_field(changed: dict[str, Any], field: str) -> Non
         parse_steps([request])
     assert caught.value.code is Code.request_invalid
     assert caught.value.field == field
+
+
+def test_a_wrong_type_says_what_would_be_right() -> None:
+    request = {"operation": "txt2img", "parameters": {"prompt": "x", "width": "512"}}
+    with pytest.raises(GenyardError, match='width must be a whole number, not "512"'):
+        parse_steps([request])
+
+
+def test_whole_numbers_are_numbers_and_lists_stay_lists() -> None:
+    given = {"prompt": "x", "guidance": 3, "seed": 2**64 - 1, "loras": [{"name": "a", "strength": 1}]}
+    [step] = parse_steps([{"operation": "txt2img", "parameters": given, "model": None, "keep": None}])
+    assert step.parameters["guidance"] == 3.0
+    assert step.parameters["seed"] == 2**64 - 1
+    assert step.parameters["loras"] == [{"name": "a", "strength": 1.0}]
 
 
 def test_a_ui_format_workflow_is_explained() -> None:

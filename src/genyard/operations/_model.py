@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,9 +32,9 @@ class Role(StrEnum):
 
 
 class Parameters(BaseModel):
-    """Base of every operation's parameters: unknown names are refused, values are frozen."""
+    """Base of every operation's parameters: unknown names and values of another JSON type are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +69,23 @@ class Operation:
         return self.parameters.model_json_schema()
 
 
+#: pydantic's name for a wrong type → what would be right.
+_TYPES: Final[Mapping[str, str]] = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+}
+
+
 def parse_parameters(operation: Operation, given: Mapping[str, Any], *, field: str) -> Parameters:
-    """Typed parameters, or `request.invalid` naming the first wrong field and listing all of them."""
+    """Typed parameters from JSON, or `request.invalid` naming the first wrong field and listing all of them."""
     try:
-        return operation.parameters.model_validate(dict(given))
+        # as JSON: strict, and a list still makes a tuple
+        return operation.parameters.model_validate_json(json.dumps(given))
     except ValidationError as wrong:
         problems = [_describe(operation, dict(error), field) for error in wrong.errors(include_url=False)]
         raise GenyardError(
@@ -92,6 +106,12 @@ def _describe(operation: Operation, error: dict[str, Any], field: str) -> tuple[
         return path, f"{operation.name} has no parameter {name!r}; {hint}"
     if error["type"] == "missing":
         return path, f"{name} is required"
+    if error["type"] in _TYPES:
+        shown = json.dumps(error["input"], ensure_ascii=False)
+        return (
+            path,
+            f"{name} must be {_TYPES[error['type']]}, not {shown if len(shown) <= 60 else shown[:57] + '…'}",
+        )
     message = str(error["msg"]).removeprefix("Value error, ")
     return path, f"{name}: {message[0].lower()}{message[1:]}" if error["loc"] else message
 

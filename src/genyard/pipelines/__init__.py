@@ -92,15 +92,28 @@ def _parse_step(one: Mapping[str, Any], field: str, *, default_name: str, defaul
                 field=_path(field, str(key)),
             )
     operation = _operation(one.get("operation"), _path(field, "operation"))
-    name = one.get("name") or default_name
+    given_name = _given(one, "name", str, "text", field)
+    name = default_name if given_name is None else given_name
     if not _NAME.fullmatch(name):
         raise GenyardError(
             Code.request_invalid,
             f"{name!r}: step names are lower-case letters, digits and _",
             field=_path(field, "name"),
         )
-    inputs = _parse_inputs(one.get("inputs") or {}, _path(field, "inputs"))
-    parameters = parse_parameters(operation, one.get("parameters") or {}, field=_path(field, "parameters"))
+    model = _given(one, "model", str, "the name of a model", field)
+    if model == "":
+        raise GenyardError(
+            Code.request_invalid, "model is empty; name one, or leave it out", field=_path(field, "model")
+        )
+    keep = _given(one, "keep", bool, "true or false", field)
+    inputs = _parse_inputs(
+        _given(one, "inputs", Mapping, "an object: role → asset id", field) or {}, _path(field, "inputs")
+    )
+    parameters = parse_parameters(
+        operation,
+        _given(one, "parameters", Mapping, "an object: name → value", field) or {},
+        field=_path(field, "parameters"),
+    )
     require_inputs(
         operation, {role: len(given) for role, given in inputs.items()}, field=_path(field, "inputs")
     )
@@ -111,9 +124,17 @@ def _parse_step(one: Mapping[str, Any], field: str, *, default_name: str, defaul
         operation=operation.name,
         parameters=told,
         inputs=inputs,
-        model=one.get("model") or None,
-        keep=one["keep"] if isinstance(one.get("keep"), bool) else default_keep,
+        model=model,
+        keep=default_keep if keep is None else keep,
     )
+
+
+def _given(one: Mapping[str, Any], name: str, kind: type[Any], words: str, field: str) -> Any:
+    """None where it is left out."""
+    value = one.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise GenyardError(Code.request_invalid, f"{name} must be {words}", field=_path(field, name))
+    return value
 
 
 def _path(*parts: str) -> str:
@@ -121,7 +142,7 @@ def _path(*parts: str) -> str:
 
 
 def _operation(name: Any, field: str) -> Operation:
-    if name not in OPERATIONS:
+    if not isinstance(name, str) or name not in OPERATIONS:
         raise GenyardError(
             Code.request_invalid,
             f"{name!r} is not an operation; known are {', '.join(OPERATIONS)}",
@@ -130,9 +151,7 @@ def _operation(name: Any, field: str) -> Operation:
     return OPERATIONS[name]
 
 
-def _parse_inputs(given: Any, field: str) -> dict[str, tuple[Input, ...]]:
-    if not isinstance(given, Mapping):
-        raise GenyardError(Code.request_invalid, "inputs is an object: role → asset id", field=field)
+def _parse_inputs(given: Mapping[str, Any], field: str) -> dict[str, tuple[Input, ...]]:
     inputs: dict[str, tuple[Input, ...]] = {}
     for role, value in given.items():
         values = value if isinstance(value, (list, tuple)) else [value]

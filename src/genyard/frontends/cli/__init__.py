@@ -18,7 +18,7 @@ from genyard.errors import Code, GenyardError
 from genyard.frontends.cli.composition import Composition, Load, Product
 from genyard.frontends.cli.exits import EXIT_STATUS, INTERRUPTED, complain, describe, print_json
 from genyard.frontends.cli.table import COMMANDS
-from genyard.frontends.storable import require_text
+from genyard.storable import require_text
 
 __all__ = ["EXIT_STATUS", "Composition", "Load", "Product", "build_cli", "run"]
 

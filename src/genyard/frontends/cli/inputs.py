@@ -14,7 +14,7 @@ from genyard.errors import Code, GenyardError
 from genyard.frontends.cli.composition import Product
 from genyard.frontends.cli.exits import wrong
 from genyard.frontends.cli.session import find_asset
-from genyard.frontends.storable import require_storable
+from genyard.storable import require_storable
 
 if TYPE_CHECKING:
     from genyard.jobs.model import Asset

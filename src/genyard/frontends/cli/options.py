@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from genyard.frontends.cli.exits import wrong
-from genyard.frontends.storable import require_storable
+from genyard.storable import require_storable
 
 Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="What to draw.", show_default=False)]
 Image = Annotated[

@@ -19,9 +19,9 @@ from genyard.frontends.http.bodies import UploadBody
 from genyard.frontends.http.caller import KEYS, Caller, Text, WithCaller
 from genyard.frontends.http.errors import from_validation
 from genyard.frontends.http.views import AssetListView, AssetView, UploadedView, answers, asset_view
-from genyard.frontends.storable import require_storable
 from genyard.jobs.model import Asset
 from genyard.operations import Role
+from genyard.storable import require_storable
 
 router = APIRouter(prefix="/v1", tags=["assets"], dependencies=KEYS)
 

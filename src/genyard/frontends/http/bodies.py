@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from genyard.frontends.storable import require_storable
 from genyard.operations import OPERATIONS
+from genyard.storable import require_storable
 
 
 def _references(given: Any) -> Any:

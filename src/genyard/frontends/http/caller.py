@@ -15,7 +15,7 @@ from pydantic import AfterValidator
 from genyard.frontends.http.access import Access
 from genyard.frontends.http.health import HealthBoard
 from genyard.frontends.http.links import Links
-from genyard.frontends.storable import require_text
+from genyard.storable import require_text
 from genyard.studio import Studio
 
 #: Text in a query that reaches the database.

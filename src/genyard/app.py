@@ -224,7 +224,7 @@ async def build(
         await owners.ensure_local()
         live = Live(database)
         storage = open_storage(settings)
-        catalog = load_catalog()
+        catalog = load_catalog(settings.bindings)
         places = Places(
             [
                 _place(name, endpoint, kinds[endpoint.kind](endpoint, settings), catalog)

@@ -123,6 +123,7 @@ class Settings(_Frozen):
     database_url: SecretStr | None = None
     endpoints: dict[str, EndpointSettings]
     routes: dict[str, str] = Field(default_factory=dict)
+    bindings: Path | None = None
     storage: StorageSettings = StorageSettings()
     server: ServerSettings = ServerSettings()
     limits: MediaLimits = MediaLimits()

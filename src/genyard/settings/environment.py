@@ -28,6 +28,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "S3_REGION": "storage.region",
     "AWS_ACCESS_KEY_ID": "storage.access_key_id",
     "AWS_SECRET_ACCESS_KEY": "storage.secret_access_key",
+    "GENYARD_BINDINGS": "bindings",
     "GENYARD_HOST": "server.host",
     "GENYARD_PORT": "server.port",
     "GENYARD_PUBLIC_URL": "server.public_url",

@@ -153,6 +153,7 @@ def _place(name: str, endpoint: EndpointSettings, provider: Provider, catalog: C
         rates=_rates(endpoint),
         daily_cap=endpoint.daily_cap_usd,
         assumed=endpoint.assumed_usd,
+        source=endpoint.source,
     )
 
 

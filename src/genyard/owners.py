@@ -11,10 +11,12 @@ from uuid import UUID, uuid4
 
 from genyard.database import Database
 from genyard.errors import Code, GenyardError
+from genyard.storable import require_storable
 
 #: Who owns what is made without a key, on the machine itself.
 LOCAL_OWNER: Final = UUID(int=0)
 _LOCAL_NAME: Final = "local"
+_MAX_NAME: Final = 200
 _KEY_PREFIX: Final = "gy_"
 
 
@@ -43,6 +45,12 @@ class Owners:
 
     async def create_key(self, owner: str, label: str = "") -> tuple[ApiKey, str]:
         """Makes the owner where it is new. The second value is the key: it is shown this once."""
+        require_storable(owner, "owner")
+        require_storable(label, "label")
+        if not owner.strip() or len(owner) > _MAX_NAME:
+            raise GenyardError(
+                Code.request_invalid, f"an owner has a name of 1 to {_MAX_NAME} characters", field="owner"
+            )
         key = _KEY_PREFIX + secrets.token_urlsafe(32)
         row = await self._database.row(
             """
@@ -72,6 +80,7 @@ class Owners:
         return [ApiKey(**row) for row in rows]
 
     async def revoke_key(self, prefix: str) -> None:
+        require_storable(prefix, "prefix")
         touched = await self._database.execute(
             "UPDATE api_keys SET revoked_at = now() WHERE prefix = %(prefix)s AND revoked_at IS NULL",
             prefix=prefix,

@@ -189,6 +189,8 @@ class Job:
     trace_id: str
     priority: int
     rerun_of: UUID | None
+    previews: bool
+    embed_prompt: bool
     detail: str | None
     progress: float | None
     preview_key: str | None
@@ -211,6 +213,8 @@ class Job:
             "trace_id": self.trace_id,
             "priority": self.priority,
             "rerun_of": str(self.rerun_of) if self.rerun_of else None,
+            "previews": self.previews,
+            "embed_prompt": self.embed_prompt,
             "detail": self.detail,
             "progress": self.progress,
             "error": self.error,

@@ -8,9 +8,10 @@
 -- A job with its stages (the first one ready) and its first event. No row when the idempotency key is taken.
 WITH job AS (
     INSERT INTO jobs (id, owner_id, state, request, operation, prompt, tags, trace_id, priority, idempotency_key,
-                      request_hash, rerun_of, previews, expires_at, event_seq)
+                      request_hash, rerun_of, previews, embed_prompt, expires_at, event_seq)
     VALUES (%(id)s, %(owner_id)s, 'queued', %(request)s, %(operation)s, %(prompt)s, %(tags)s, %(trace_id)s,
-            %(priority)s, %(idempotency_key)s, %(request_hash)s, %(rerun_of)s, %(previews)s, %(expires_at)s, 1)
+            %(priority)s, %(idempotency_key)s, %(request_hash)s, %(rerun_of)s, %(previews)s, %(embed_prompt)s,
+            %(expires_at)s, 1)
     ON CONFLICT (owner_id, idempotency_key) DO NOTHING
     RETURNING *
 ), stage AS (
@@ -22,8 +23,8 @@ WITH job AS (
 ), event AS (
     INSERT INTO events (job_id, seq, kind) SELECT id, 1, 'queued' FROM job
 )
-SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority, rerun_of, detail, progress,
-       preview_key, error, event_seq, created_at, started_at, finished_at, expires_at
+SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority, rerun_of, previews,
+       embed_prompt, detail, progress, preview_key, error, event_seq, created_at, started_at, finished_at, expires_at
 FROM job;
 
 -- name: reserve
@@ -385,15 +386,16 @@ ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, capacity = excluded.capac
                                  daily_cap_usd = excluded.daily_cap_usd;
 
 -- name: save_facts
-UPDATE endpoints SET facts = %(facts)s, checked_at = now() WHERE name = %(name)s;
+UPDATE endpoints SET facts = %(facts)s, facts_of = %(of)s, checked_at = now() WHERE name = %(name)s;
 
 -- name: load_facts
-SELECT facts FROM endpoints WHERE name = %(name)s AND facts IS NOT NULL;
+-- Not those of another server that this endpoint was before.
+SELECT facts FROM endpoints WHERE name = %(name)s AND facts_of = %(of)s AND facts IS NOT NULL;
 
 -- name: get_job
 -- Everything about one job in one row; outputs and attempts as JSON.
-SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority, rerun_of, detail, progress,
-       preview_key, error, event_seq, created_at, started_at, finished_at, expires_at,
+SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority, rerun_of, previews,
+       embed_prompt, detail, progress, preview_key, error, event_seq, created_at, started_at, finished_at, expires_at,
        (SELECT jsonb_agg(to_jsonb(o)) FROM (
             SELECT a.id, a.owner_id, a.sha256, b.object, b.bytes, b.media_type, a.role, a.name, a.width, a.height,
                    a.seconds, a.facts, a.prompt, a.tags, a.job_id, a.step, a.position, a.created_at
@@ -411,8 +413,8 @@ SELECT state FROM jobs WHERE id = %(job_id)s AND owner_id = %(owner_id)s;
 
 -- name: list_jobs
 -- Newest first, before the given id. Words of `search` must all be in the prompt.
-SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority, rerun_of, detail, progress,
-       preview_key, error, event_seq, created_at, started_at, finished_at, expires_at
+SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority, rerun_of, previews,
+       embed_prompt, detail, progress, preview_key, error, event_seq, created_at, started_at, finished_at, expires_at
 FROM jobs
 WHERE owner_id = %(owner_id)s
   AND (%(before)s::uuid IS NULL OR id < %(before)s)

@@ -50,6 +50,7 @@ class NewJob:
     request_hash: bytes | None = None
     rerun_of: UUID | None = None
     previews: bool = False
+    embed_prompt: bool = False
     expires_at: datetime | None = None
 
 
@@ -144,6 +145,7 @@ def job_values(job: NewJob) -> dict[str, Any]:
         "request_hash": job.request_hash,
         "rerun_of": job.rerun_of,
         "previews": job.previews,
+        "embed_prompt": job.embed_prompt,
         "expires_at": job.expires_at,
         "stages": Jsonb(
             [

@@ -290,11 +290,13 @@ class Jobs:
         """`daily_cap_usd` None: runs cost nothing there."""
         await self._row("save_endpoint", name=name, kind=kind, capacity=capacity, daily_cap_usd=daily_cap_usd)
 
-    async def save_facts(self, name: str, facts: Facts) -> None:
-        await self._row("save_facts", name=name, facts=Jsonb(_FACTS.dump_python(facts, mode="json")))
+    async def save_facts(self, name: str, facts: Facts, of: str) -> None:
+        """`of`: which server they are facts of."""
+        told = Jsonb(_FACTS.dump_python(facts, mode="json"))
+        await self._row("save_facts", name=name, facts=told, of=of)
 
-    async def load_facts(self, name: str) -> Facts | None:
-        row = await self._row("load_facts", name=name)
+    async def load_facts(self, name: str, of: str) -> Facts | None:
+        row = await self._row("load_facts", name=name, of=of)
         return _FACTS.validate_python(row["facts"]) if row else None
 
     async def register_worker(self, name: str) -> int:

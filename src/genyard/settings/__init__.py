@@ -7,6 +7,7 @@ limits, routes. Where both speak of the same thing, the environment wins. No oth
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -88,6 +89,12 @@ class EndpointSettings(_Frozen):
     assumed_usd: float = Field(default=0.10, ge=0)
     usd_per_second: float | None = Field(default=None, ge=0)
     usd_per_unit: float | None = Field(default=None, ge=0)
+
+    @property
+    def source(self) -> str:
+        """Which server it is, as a digest: an address may carry a password."""
+        told = (self.kind, self.protocol, str(self.legacy), self.url, self.endpoint_id)
+        return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
     @property
     def missing(self) -> tuple[str, ...]:

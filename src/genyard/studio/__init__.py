@@ -31,11 +31,12 @@ from genyard.owners import LOCAL_OWNER
 from genyard.pipelines import Step, forget_seeds, parse_steps
 from genyard.providers import Health
 from genyard.routing import Endpoint, Routes, binding_at, candidates_of
+from genyard.storable import require_storable
 from genyard.storage import LinkSigner, Storage, spool
 from genyard.studio.imports import Imports
 from genyard.studio.places import Places
 from genyard.studio.planning import Planned, Planner
-from genyard.studio.request import Request, parse_tags
+from genyard.studio.request import Request, parse_tags, require_body, require_filters
 from genyard.telemetry import bind_trace, current_trace, new_trace_id
 
 
@@ -88,6 +89,7 @@ class Studio:
         self, body: Mapping[str, Any], *, owner_id: UUID = LOCAL_OWNER, endpoint: str | None = None
     ) -> Planned:
         """What `submit` would do and what it would cost, without doing it."""
+        require_body(body)
         request = Request.parse(await self._imports.resolve(body, owner_id))
         return await self._planner.quoted(await self._plan(request, owner_id, endpoint))
 
@@ -111,6 +113,8 @@ class Studio:
     ) -> Submitted:
         """Accepts a job. The same key with the same body gives the first job again; with another body it is
         `request.conflict`. `endpoint`: to this place, whatever the routes say."""
+        require_body(body)
+        require_storable(idempotency_key, "Idempotency-Key")
         digest = hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).digest()
         if idempotency_key is not None:
             known = await self._known(owner_id, idempotency_key, digest)
@@ -135,6 +139,7 @@ class Studio:
                 request_hash=digest,
                 rerun_of=rerun_of,
                 previews=request.previews,
+                embed_prompt=request.embed_prompt,
                 expires_at=_expiry(request.expires_in),
             )
         )
@@ -159,12 +164,19 @@ class Studio:
         return Submitted(job=await self._jobs.get(job_id, owner_id), replayed=True)
 
     async def rerun(self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER, new_seed: bool = False) -> Job:
-        """The same request again, with the same seeds or with new ones, on whatever is routed now."""
+        """The same request again, with the same seeds or with new ones, on whatever is routed now. What it does not
+        take over is `expires_in`: that was about the moment of the first one."""
         job = await self._jobs.get(job_id, owner_id)
         steps = parse_steps(job.steps)
         if new_seed:
             steps = forget_seeds(steps)
-        body = {"steps": [step.as_json() for step in steps], "tags": list(job.tags), "priority": job.priority}
+        body = {
+            "steps": [step.as_json() for step in steps],
+            "tags": list(job.tags),
+            "priority": job.priority,
+            "previews": job.previews,
+            "embed_prompt": job.embed_prompt,
+        }
         return (await self.submit(body, owner_id=owner_id, rerun_of=job_id)).job
 
     async def get(self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER) -> Job:
@@ -172,6 +184,7 @@ class Studio:
 
     async def jobs(self, *, owner_id: UUID = LOCAL_OWNER, limit: int = 20, **filters: Any) -> Sequence[Job]:
         """Newest first. Filters: before, state, operation, tag, search."""
+        require_filters(limit, filters)
         return await self._jobs.search(owner_id, limit=limit, **filters)
 
     async def cancel(self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER) -> Job:
@@ -224,7 +237,10 @@ class Studio:
         **parameters: Any,
     ) -> Job:
         """One operation from beginning to end: uploads the inputs, submits, waits. Raises what made it fail."""
-        refs = {role: str(await self._as_asset(given, owner_id)) for role, given in (inputs or {}).items()}
+        refs = {
+            role: str(await self._as_asset(given, f"inputs.{role}", owner_id))
+            for role, given in (inputs or {}).items()
+        }
         body = {"operation": operation, "parameters": parameters, "inputs": refs, "model": model}
         submitted = await self.submit(body, owner_id=owner_id)
         job = await self.wait(submitted.job.id, owner_id=owner_id)
@@ -232,12 +248,20 @@ class Studio:
             raise GenyardError.from_json(job.error)
         return job
 
-    async def _as_asset(self, given: Path | bytes | Asset, owner_id: UUID) -> UUID:
+    async def _as_asset(self, given: Path | bytes | Asset, field: str, owner_id: UUID) -> UUID:
         if isinstance(given, Asset):
             return given.id
-        data = given if isinstance(given, bytes) else await asyncio.to_thread(given.read_bytes)
+        # imported here, because image libraries load only when they are needed
+        from genyard.studio.uploads import read_input
+
+        data = await asyncio.to_thread(read_input, given, field)
         name = given.name if isinstance(given, Path) else ""
-        return (await self.upload(data, name=name, owner_id=owner_id)).id
+        try:
+            return (await self.upload(data, name=name, owner_id=owner_id)).id
+        except GenyardError as wrong:
+            raise GenyardError(
+                wrong.code, wrong.message, field=wrong.field or field, context=wrong.context
+            ) from wrong
 
     async def delete(self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER) -> None:
         """For good, with its outputs. `request.conflict` while it has not ended."""
@@ -252,13 +276,14 @@ class Studio:
         return await self._storage.read(job.preview_key)
 
     async def zip(self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER) -> AsyncIterator[bytes]:
-        """All outputs and `job.json`, as one archive, a piece at a time."""
+        """All outputs and `job.json`, as one archive, a piece at a time. Dated by the end of the job (UTC)."""
         job = await self._jobs.get(job_id, owner_id)
+        at = (job.finished_at or job.created_at).astimezone(UTC).timetuple()[:6]
         with contextlib.closing(spool()) as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                archive.writestr("job.json", json.dumps(job.as_json(), indent=2))
+                archive.writestr(zipfile.ZipInfo("job.json", at), json.dumps(job.as_json(), indent=2))
                 for asset in job.outputs:
-                    with archive.open(asset.name, "w") as entry:
+                    with archive.open(zipfile.ZipInfo(asset.name, at), "w") as entry:
                         async for piece in self._storage.stream(asset.object):
                             entry.write(piece)
             file.seek(0)
@@ -285,6 +310,8 @@ class Studio:
         """Stores an image, video or sound after looking at it. `media.invalid` says what is wrong with it."""
         from genyard.studio.uploads import inspect_upload  # image libraries load only when they are needed
 
+        require_storable(name, "name")
+        words = parse_tags(tags)
         output = await asyncio.to_thread(inspect_upload, data, self._limits)
         blob = await self._storage.put(output.data, output.media_type)
         new = NewOutput(
@@ -299,7 +326,7 @@ class Studio:
             facts={},
             delivered=True,
         )
-        asset = await self._assets.insert(owner_id, new, parse_tags(list(tags)))
+        asset = await self._assets.insert(owner_id, new, words)
         if asset.object != blob.object:
             await self._storage.delete(blob.object)
         return asset
@@ -312,6 +339,7 @@ class Studio:
         self, *, owner_id: UUID = LOCAL_OWNER, limit: int = 50, **filters: Any
     ) -> Sequence[Asset]:
         """Newest first. Filters: before, role, tag, facts, search."""
+        require_filters(limit, filters)
         return await self._assets.search(owner_id, limit=limit, **filters)
 
     async def delete_asset(self, asset_id: UUID, *, owner_id: UUID = LOCAL_OWNER) -> None:

@@ -30,6 +30,7 @@ class Place:
     capacity   how many submissions may be open there at once
     daily_cap  US dollars that it may spend in a day, if it costs any
     assumed    US dollars that a submission is taken to cost against the cap while nobody knows
+    source     which server it is: what is known of another one under this name does not count
     """
 
     endpoint: Endpoint
@@ -38,6 +39,7 @@ class Place:
     rates: Rates = _NO_RATES
     daily_cap: float = 0.0
     assumed: float = 0.0
+    source: str = ""
 
     @property
     def name(self) -> str:
@@ -119,7 +121,7 @@ class Places:
     async def _known(self, name: str) -> Facts | None:
         if name in self._facts:
             return self._facts[name]
-        stored = await self._jobs.load_facts(name)
+        stored = await self._jobs.load_facts(name, self.all[name].source)
         if stored is not None:
             self._facts[name] = stored
             return stored
@@ -133,7 +135,7 @@ class Places:
         self._health[name] = (self._clock(), health)
         if health.error is None and health.facts != self._facts.get(name):
             self._facts[name] = health.facts
-            await self._jobs.save_facts(name, health.facts)
+            await self._jobs.save_facts(name, health.facts, self.all[name].source)
         return health
 
     async def spending(self) -> Sequence[Spending]:

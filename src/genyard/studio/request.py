@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 from genyard.errors import Code, GenyardError
 from genyard.pipelines import Step, parse_steps
+from genyard.storable import require_storable
 
 MAX_TAGS: Final = 20
 _FIELDS: Final = frozenset(
@@ -28,7 +30,8 @@ _FIELDS: Final = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked. `parse` takes the JSON form that HTTP, the CLI's --json and Python share."""
+    """What is asked. `parse` takes the JSON form that HTTP, the CLI's --json and Python share, once `require_body` has
+    passed it."""
 
     steps: tuple[Step, ...]
     tags: tuple[str, ...] = ()
@@ -60,17 +63,34 @@ class Request:
             raise GenyardError(Code.request_invalid, "steps is a list of objects", field="steps")
         return cls(
             steps=parse_steps(steps),
-            tags=parse_tags(body.get("tags") or []),
+            tags=parse_tags(body.get("tags", [])),
             priority=_integer(body, "priority", -100, 100),
-            previews=bool(body.get("previews", False)),
-            embed_prompt=bool(body.get("embed_prompt", False)),
+            previews=_flag(body, "previews"),
+            embed_prompt=_flag(body, "embed_prompt"),
             expires_in=_seconds(body.get("expires_in")),
         )
 
 
+def require_body(body: Any) -> None:
+    """`request.invalid` for what is no JSON object, or holds what no database can. Before anything is done with it."""
+    if not isinstance(body, Mapping):
+        raise GenyardError(Code.request_invalid, f"a request is an object, not {type(body).__name__}")
+    require_storable(body)
+
+
+def require_filters(limit: int, filters: Mapping[str, Any]) -> None:
+    """`request.invalid` for what cannot be asked of a list of jobs or assets."""
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        raise GenyardError(Code.request_invalid, "limit is a whole number from 1", field="limit")
+    require_storable(filters)
+    if not isinstance(filters.get("before"), UUID | None):
+        raise GenyardError(Code.request_invalid, "before is the id of what came last", field="before")
+
+
 def parse_tags(given: Any) -> tuple[str, ...]:
+    require_storable(given, "tags")
     if (
-        not isinstance(given, list)
+        not isinstance(given, list | tuple)
         or len(given) > MAX_TAGS
         or not all(isinstance(tag, str) and 0 < len(tag) <= 60 for tag in given)
     ):
@@ -80,6 +100,13 @@ def parse_tags(given: Any) -> tuple[str, ...]:
             field="tags",
         )
     return tuple(dict.fromkeys(given))
+
+
+def _flag(body: Mapping[str, Any], name: str) -> bool:
+    value = body.get(name, False)
+    if not isinstance(value, bool):
+        raise GenyardError(Code.request_invalid, f"{name} is true or false", field=name)
+    return value
 
 
 def _integer(body: Mapping[str, Any], name: str, least: int, most: int) -> int:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from genyard.errors import Code, GenyardError
 from genyard.imaging.decode import normalise_input
 from genyard.imaging.video import probe_video
 from genyard.media import SNIFF_BYTES, MediaKind, MediaLimits, kind_of, sniff
@@ -16,6 +19,23 @@ class Inspected:
     width: int | None = None
     height: int | None = None
     seconds: float | None = None
+
+
+def read_input(given: Any, field: str) -> bytes:
+    """The bytes of a file, or bytes as they are. `request.invalid` for anything else."""
+    if isinstance(given, bytes):
+        return given
+    if not isinstance(given, Path):
+        raise GenyardError(
+            Code.request_invalid,
+            f"a Path, bytes or an Asset is needed, not {type(given).__name__}",
+            field=field,
+        )
+    try:
+        return given.read_bytes()
+    except (OSError, ValueError) as wrong:
+        why = getattr(wrong, "strerror", None) or str(wrong)
+        raise GenyardError(Code.request_invalid, f"cannot read {str(given)!r}: {why}", field=field) from wrong
 
 
 def inspect_upload(data: bytes, limits: MediaLimits) -> Inspected:

@@ -1,8 +1,8 @@
 """Handlers of single-model endpoints: Flux, SDXL, background removal, layers, video; and RunPod's public ones.
 
 There is no canonical shape for the first kind: an endpoint's setup says which one this is. Names and limits of the
-public ones are the vendor's (docs of mid-2026), their prices the listed ones. Of their error texts only "must be divisible by 64" is documented;
-the others, and every text of the first kind, are made up: nobody should match on them.
+public ones are the vendor's (docs of mid-2026), their prices the listed ones. Of their error texts only "must be
+divisible by 64" is documented; the others, and every text of the first kind, are made up: nobody should match on them.
 """
 
 from __future__ import annotations

@@ -379,6 +379,15 @@ async def test_limits_of_calls_and_credit_are_told() -> None:
         assert server.counts.created == 3
 
 
+async def test_reads_have_a_limit_of_their_own() -> None:
+    async with ReplicateEmulator(reads_per_minute=2) as server, session_of(server) as session:
+        caller = Caller(server, session)
+        assert [(await caller.call("GET", "/account"))[0] for _ in range(3)] == [200, 200, 429]
+        assert (await caller.create())["id"]
+        server.clock.advance(61)
+        assert (await caller.call("GET", "/account"))[0] == 200
+
+
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [

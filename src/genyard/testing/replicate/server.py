@@ -16,7 +16,7 @@ import base64
 import hashlib
 import re
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -112,6 +112,8 @@ class ReplicateEmulator(Service[ReplicateFault]):
         self.deployments = deployments or {"genyard/portraits": "fofr/live-portrait"}
         self.credit = credit
         self.creates_per_minute, self.reads_per_minute = creates_per_minute, reads_per_minute
+        self.creates: deque[float] = deque()
+        self.reads: deque[float] = deque()
         self.max_file = max_file
         self.retention = retention
         self._delivery_url = delivery_url

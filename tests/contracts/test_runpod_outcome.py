@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -163,6 +164,49 @@ def test_what_an_address_or_a_traceback_hides_stays_hidden(told: dict[str, Any])
     end = snapshot_of(a_job("FAILED", **told), a_ref())
     assert end.error is not None
     assert "SECRET" not in json.dumps(end.error.as_json())
+
+
+RECORDINGS = Path(__file__).parent / "recordings" / "worker-comfyui-5.8.5"
+RECORDED = {
+    "runsync_ok": None,
+    "runsync_images": None,
+    "runsync_savevideo": None,
+    "runsync_animwebp": None,
+    "runsync_no_workflow": Code.internal,
+    "runsync_images_malformed": Code.internal,
+    "runsync_unknown_class": Code.provider_missing,
+    "runsync_missing_model": Code.provider_missing,
+    "runsync_missing_input": Code.workflow_invalid,
+    "runsync_runtime_error": Code.provider_interrupted,
+    "runsync_saveimagewebsocket_only": Code.provider_interrupted,
+    "runsync_previewimage_only": Code.provider_lost_output,
+    "status_unknown": Code.provider_lost,
+}
+
+
+@pytest.mark.parametrize("sdk", ["sdk-1.7.13", "sdk-1.12.0"])
+@pytest.mark.parametrize(("name", "code"), RECORDED.items())
+def test_what_the_unmodified_worker_answered(sdk: str, name: str, code: Code | None) -> None:
+    body = json.loads((RECORDINGS / sdk / f"{name}.json").read_text())["body"]
+    end = snapshot_of(Job.model_validate(body), a_ref())
+    assert (end.error.code if end.error else None) is code, end.error
+    if code is None:
+        assert end.state is State.succeeded
+        assert [one.role for one in end.outputs] == [
+            Role.video if name == "runsync_savevideo" else Role.image
+        ]
+    if code is Code.workflow_invalid:
+        assert end.error is not None
+        assert "Required input is missing: width" in end.error.message
+
+
+def test_a_recorded_failure_after_an_output_keeps_it() -> None:
+    body = json.loads((RECORDINGS / "sdk-1.12.0" / "run_error_after_output.json").read_text())
+    end = snapshot_of(Job.model_validate(body), a_ref())
+    assert end.state is State.failed
+    assert end.error is not None
+    assert end.error.code is Code.provider_out_of_memory
+    assert len(end.outputs) == 1
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,9 @@ _EXECUTION: Final = re.compile(
 )
 _VALIDATION: Final = re.compile(r"^Workflow validation failed|^Prompt outputs failed validation")
 _PROBLEM: Final = re.compile(r"'type': '(\w+)'")
-_DETAILS: Final = re.compile(r"'details': (?:'([^']*)'|\"([^\"]*)\")")
+_PROBLEM_TEXTS: Final = re.compile(
+    r"'message': '(?P<message>[^']*)', 'details': (?:'(?P<single>[^']*)'|\"(?P<double>[^\"]*)\")"
+)
 _NODE: Final = re.compile(r"Node '([^']+)' not found")
 _MISSING: Final = frozenset({"missing_node_type", "value_not_in_list"})
 
@@ -287,7 +289,7 @@ def error_of_complaints(complaints: Sequence[str]) -> GenyardError:
 def _error(code: Code, message: str, text: str) -> GenyardError:
     if (node := _NODE.search(text)) is not None:
         message = f"the node {node[1]} is not installed in the endpoint's image"
-    return GenyardError(code, message, context={"told": _clean(text)})
+    return GenyardError(code, message, context={"told": _clean(text.partition("Raw response")[0])})
 
 
 def _execution_error(run: re.Match[str]) -> GenyardError:
@@ -307,8 +309,11 @@ def _execution_error(run: re.Match[str]) -> GenyardError:
 
 def _validation_error(text: str) -> GenyardError:
     kinds = _PROBLEM.findall(text)
-    details = [one or other for one, other in _DETAILS.findall(text)]
-    told = "; ".join(dict.fromkeys(_clean(one) for one in details if one)) or _clean(text)
+    found = [
+        ": ".join(part for part in (row["message"], row["single"] or row["double"]) if part)
+        for row in _PROBLEM_TEXTS.finditer(text)
+    ]
+    told = "; ".join(dict.fromkeys(map(_clean, found))) or _clean(text)
     missing = bool(kinds) and all(kind in _MISSING for kind in kinds)
     upload = bool(kinds) and all(kind == "custom_validation_failed" for kind in kinds)
     code = Code.provider_missing if missing else Code.provider_failed if upload else Code.workflow_invalid

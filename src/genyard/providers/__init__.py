@@ -127,6 +127,7 @@ class Plan:
     payload   the provider's own; contains no media and no secret
     facts     step name → what its outputs will carry (template, version, …)
     video     whether the video time limit applies
+    needs_links  whether the place fetches the inputs by itself: then `Media.link` must be there
     """
 
     payload: dict[str, Json]
@@ -134,6 +135,7 @@ class Plan:
     outputs: tuple[PlanOutput, ...] = ()
     facts: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     video: bool = False
+    needs_links: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +224,8 @@ class Canceled:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is known of an endpoint. JSON-able: stored between checks. `catalogue` is ComfyUI's object_info."""
+    """What is known of an endpoint. JSON-able: stored between checks. `catalogue` is the place's own account of what
+    it has: ComfyUI's object_info, Scenario's models with their inputs."""
 
     version: str | None = None
     catalogue: Mapping[str, Json] | None = None

@@ -71,7 +71,9 @@ class Studio:
         self._storage = storage
         self._places = places
         self._catalog = catalog
-        self._planner = Planner(catalog=catalog, places=places, assets=assets)
+        self._planner = Planner(
+            catalog=catalog, places=places, assets=assets, gives_links=storage.gives_links
+        )
         self._imports = Imports(
             places=places,
             assets=assets,

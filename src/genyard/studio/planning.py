@@ -47,10 +47,13 @@ class Planned:
 
 
 class Planner:
-    def __init__(self, *, catalog: Catalog, places: Places, assets: Assets) -> None:
+    """`gives_links`: whether places outside can fetch from our storage by themselves."""
+
+    def __init__(self, *, catalog: Catalog, places: Places, assets: Assets, gives_links: bool) -> None:
         self._catalog = catalog
         self._places = places
         self._assets = assets
+        self._gives_links = gives_links
 
     async def plan(
         self,
@@ -77,6 +80,8 @@ class Planner:
         stages = []
         for draft in drafts:
             plan = await self._places.compile(draft.endpoint, draft.steps)
+            if plan.needs_links and not self._gives_links:
+                raise _unreachable_storage(draft.steps[0])
             place = self._places.all[draft.endpoint]
             kind = place.endpoint.kind
             estimate = place.estimate(draft.steps)
@@ -124,6 +129,16 @@ class Planner:
             )
             for asset in assets.values()
         }
+
+
+def _unreachable_storage(step: BoundStep) -> GenyardError:
+    return GenyardError(
+        Code.request_unsupported,
+        f"{step.binding.title} fetches its inputs from an address, and a folder on this machine has none; set a bucket "
+        "(S3_BUCKET or R2_BUCKET with its keys)",
+        field="inputs",
+        context={"binding": step.binding.key},
+    )
 
 
 def _require_kind(step: Step, role: str, asset_id: UUID, asset: Asset | None) -> None:

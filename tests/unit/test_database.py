@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 
+import pytest
+
 from conftest import MakeSettings
 from genyard.database import open_database
+from genyard.errors import Code, GenyardError
 
 
 async def test_canceled_tasks_lose_no_connection(make_settings: MakeSettings) -> None:
@@ -23,3 +26,34 @@ async def test_canceled_tasks_lose_no_connection(make_settings: MakeSettings) ->
         await asyncio.sleep(0.5)
         stats = database.pool.get_stats()
         assert stats["pool_available"] == stats["pool_size"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense",
+        "postgresql://u:hush",
+        "postgresql://u:hush@hush@localhost/x",
+        "postgresql://u:hush/hush@localhost/x",
+        "postgresql://u:hush?hush@localhost/x",
+        "host=localhost password=hush hush",
+        "postgresql://u:hush@localhost:port/x",
+    ],
+)
+async def test_an_address_that_cannot_be_read_names_its_variable_and_not_the_password(
+    url: str, make_settings: MakeSettings
+) -> None:
+    with pytest.raises(GenyardError) as caught:
+        async with open_database(make_settings(DATABASE_URL=url)):
+            pass
+    assert (caught.value.code, caught.value.field) == (Code.settings_invalid, "DATABASE_URL")
+    assert "hush" not in str(caught.value)
+
+
+async def test_a_server_that_does_not_answer_names_the_variable(make_settings: MakeSettings) -> None:
+    url = "postgresql://u:hush%40x@127.0.0.1:1/x?connect_timeout=2"
+    with pytest.raises(GenyardError, match="does not answer") as caught:
+        async with open_database(make_settings(DATABASE_URL=url)):
+            pass
+    assert caught.value.field == "DATABASE_URL"
+    assert "hush" not in str(caught.value)

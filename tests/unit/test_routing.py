@@ -112,6 +112,23 @@ def test_one_line_sends_one_operation_elsewhere() -> None:
     assert named.endpoint == "runpod-bg-removal"
 
 
+def test_an_endpoint_that_bears_the_word_comes_before_others_of_its_kind() -> None:
+    assert pick("comfyui", place("big", "comfyui"), SERVER).endpoint == "comfyui"
+
+
+def test_a_pinned_request_goes_to_that_endpoint_or_nowhere() -> None:
+    only_sdxl = place("comfyui", "comfyui", models=frozenset({"sdxl"}))
+    here = (place("big", "comfyui"), only_sdxl)
+    [parsed] = parse_steps([{"operation": "txt2img", "parameters": {"prompt": "x"}, "model": "flux.1-dev"}])
+    free, pinned = Routes(default="comfyui"), Routes(default="comfyui", pinned=True)
+    assert choose(parsed, endpoints=here, routes=free, catalog=CATALOG).endpoint == "big"
+    with pytest.raises(GenyardError) as caught:
+        choose(parsed, endpoints=here, routes=pinned, catalog=CATALOG)
+    assert caught.value.code is Code.request_unsupported
+    with pytest.raises(GenyardError, match="no endpoint 'comfyui'"):
+        choose(parsed, endpoints=here[:1], routes=pinned, catalog=CATALOG)
+
+
 def test_the_refusal_names_what_would_help() -> None:
     error = refused("preview", operation="run_workflow")
     assert error.code is Code.request_unsupported

@@ -125,6 +125,17 @@ def test_secrets_do_not_show(tmp_path: Path) -> None:
         ({"GENYARD_PORT": "eighty"}, "GENYARD_PORT"),
         ({"GENYARD_PORT": "99999"}, "GENYARD_PORT"),
         ({"COMFYUI_ENDPOINT": "http://gpu", "COMFYUI_POLL_INTERVAL": "-1"}, "COMFYUI_POLL_INTERVAL"),
+        ({"RUNPOD_COMFYUI_ENDPOINT_ID": "c1", "COMFYUI_TIMEOUT": "soon"}, "COMFYUI_TIMEOUT"),
+        ({"GENYARD_LOG_LEVEL": "foo"}, "GENYARD_LOG_LEVEL"),
+        ({"COMFYUI_ENDPOINT": "ftp://x"}, "COMFYUI_ENDPOINT"),
+        ({"COMFYUI_ENDPOINT": "http://a b"}, "COMFYUI_ENDPOINT"),
+        ({"COMFYUI_ENDPOINT": "http://[::1"}, "COMFYUI_ENDPOINT"),
+        ({"COMFYUI_API_URL": "gpu:port"}, "COMFYUI_API_URL"),
+        ({"COMFYUI_API_URL": "gpu", "COMFYUI_API_PORT": "high"}, "COMFYUI_API_PORT"),
+        ({"RUNPOD_FLUX_ENDPOINT_ID": "f1", "RUNPOD_BASE_URL": "api.runpod.ai"}, "RUNPOD_BASE_URL"),
+        ({"SCENARIO_API_KEY": "k", "SCENARIO_BASE_URL": "https://"}, "SCENARIO_BASE_URL"),
+        ({"REPLICATE_API_TOKEN": "k", "REPLICATE_BASE_URL": "https://a:0"}, "REPLICATE_BASE_URL"),
+        ({"GENYARD_PUBLIC_URL": "pictures.example"}, "GENYARD_PUBLIC_URL"),
     ],
 )
 def test_a_wrong_value_names_its_variable(environ: dict[str, str], named: str, tmp_path: Path) -> None:
@@ -132,6 +143,50 @@ def test_a_wrong_value_names_its_variable(environ: dict[str, str], named: str, t
         load_settings(environ, tmp_path)
     assert caught.value.code is Code.settings_invalid
     assert caught.value.field == named
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "named"),
+    [
+        ("endpoints = 5", {"COMFYUI_ENDPOINT": "http://gpu"}, "endpoints"),
+        ("endpoints.comfyui = 5", {"COMFYUI_ENDPOINT": "http://gpu"}, "endpoints.comfyui"),
+        ("server = 5", {"GENYARD_PORT": "80"}, "server"),
+        ("storage = []", {"R2_BUCKET": "b"}, "storage"),
+        ("limits = 5", {}, "limits"),
+        ("routes = 5", {}, "routes"),
+        ("[endpoints.gpu]\nkind = ['comfyui']", {}, "endpoints.gpu.kind"),
+        (
+            "[endpoints.gpu]\nkind = 'comfyui'\ntimeouts = 5",
+            {"COMFYUI_TIMEOUT": "9"},
+            "endpoints.gpu.timeouts",
+        ),
+        ("[endpoints.gpu]\nkind = 'comfyui'\nurl = 'gpu:8188'", {}, "endpoints.gpu.url"),
+        ("[endpoints.rp]\nkind = 'runpod'\nurl = 'x'", {"RUNPOD_BASE_URL": "http://y"}, "endpoints.rp.url"),
+        ("[endpoints.scenario]\nkind = 'comfyui'", {}, "endpoints"),
+        ("[endpoints.runpod]\nkind = 'replicate'", {}, "endpoints"),
+    ],
+)
+def test_a_wrong_part_of_the_file_is_named(
+    text: str, environ: dict[str, str], named: str, tmp_path: Path
+) -> None:
+    (tmp_path / "genyard.toml").write_text(text)
+    with pytest.raises(GenyardError) as caught:
+        load_settings(environ, tmp_path)
+    assert (caught.value.code, caught.value.field) == (Code.settings_invalid, f"genyard.toml: {named}")
+
+
+def test_an_endpoint_may_bear_the_word_that_means_it(tmp_path: Path) -> None:
+    (tmp_path / "genyard.toml").write_text(
+        "[endpoints.scenario]\nkind = 'scenario'\n"
+        "[endpoints.comfyui]\nkind = 'runpod'\nprotocol = 'comfyui'\nendpoint_id = 'x'\n"
+    )
+    assert set(load_settings({}, tmp_path).endpoints) == {"preview", "scenario", "comfyui"}
+
+
+def test_an_address_that_is_refused_is_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(GenyardError) as caught:
+        load_settings({"COMFYUI_ENDPOINT": "ftp://user:hush@gpu"}, tmp_path)
+    assert "hush" not in str(caught.value)
 
 
 def test_a_broken_or_unknown_file(tmp_path: Path) -> None:
@@ -151,6 +206,10 @@ def test_the_file_configures_more_and_the_environment_wins(tmp_path: Path) -> No
     settings = load_settings({"GENYARD_PORT": "9001"}, tmp_path)
     assert settings.endpoints["big"].files == {"a.safetensors": "b.safetensors"}
     assert settings.server.port == 9001
+
+
+def test_the_level_of_logs_may_be_shouted(tmp_path: Path) -> None:
+    assert load_settings({"GENYARD_LOG_LEVEL": "DEBUG"}, tmp_path).log_level == "debug"
 
 
 def test_the_example_lists_every_name_with_a_word_on_it_and_starts_as_it_is(tmp_path: Path) -> None:

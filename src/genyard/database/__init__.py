@@ -12,6 +12,7 @@ from importlib import resources
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
@@ -90,7 +91,9 @@ class Database:
 async def open_database(settings: Settings, *, pool_size: int = 24) -> AsyncIterator[Database]:
     """Starts or adopts the embedded server where no DATABASE_URL is set, migrates, opens the pool."""
     if settings.database_url is not None:
-        async with _open(settings.database_url.get_secret_value(), "DATABASE_URL", pool_size) as database:
+        url = settings.database_url.get_secret_value()
+        _require_readable(url)
+        async with _open(url, "DATABASE_URL", pool_size) as database:
             yield database
         return
     server = await EmbeddedServer.start(settings.data)
@@ -123,6 +126,24 @@ async def _open(url: str, setting: str, pool_size: int) -> AsyncIterator[Databas
     )
     async with pool:
         yield Database(pool, url)
+
+
+def _require_readable(url: str) -> None:
+    """`settings.invalid` for what PostgreSQL cannot read, or reads as something else than was meant: it would repeat
+    parts of the password in its own message."""
+    try:
+        port = str(conninfo_to_dict(url).get("port") or "")
+    except psycopg.ProgrammingError:
+        port = "unknown"
+    authority, _, path = url.partition("://")[2].partition("?")[0].partition("/")
+    misread = authority.count("@") > 1 or "@" in path
+    if misread or not all(one.isdecimal() for one in port.split(",") if one):
+        raise GenyardError(
+            Code.settings_invalid,
+            "DATABASE_URL: this is not an address such as postgresql://user:password@host:5432/database; write "
+            "@ : / ? # in a user's name or password as %40 %3A %2F %3F %23",
+            field="DATABASE_URL",
+        )
 
 
 async def _configure(connection: Connection) -> None:

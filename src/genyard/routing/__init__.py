@@ -62,9 +62,13 @@ class Choice:
 @dataclass(frozen=True, kw_only=True)
 class Routes:
     """Where operations go: `default` unless `operations` says otherwise. A target is a word of `TARGETS` or the name
-    of an endpoint."""
+    of an endpoint; settings see to it that an endpoint named by such a word is one that the word means.
+
+    pinned   `default` names one endpoint, and no other will do
+    """
 
     default: str
+    pinned: bool = False
     operations: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, operation: str) -> str:
@@ -85,6 +89,8 @@ def choose(step: Step, *, endpoints: Sequence[Endpoint], routes: Routes, catalog
         )
     target = routes.of(step.operation)
     candidates = list(candidates_of(target, endpoints))
+    if routes.pinned:
+        candidates = [endpoint for endpoint in candidates if endpoint.name == target]
     if not candidates:
         raise _not_configured(step.operation, target, routes)
     for endpoint in candidates:
@@ -97,13 +103,13 @@ def choose(step: Step, *, endpoints: Sequence[Endpoint], routes: Routes, catalog
 
 
 def candidates_of(target: str, endpoints: Sequence[Endpoint]) -> Iterator[Endpoint]:
-    """The endpoints that a target means, the first choice first."""
+    """The endpoints that a target means, the first choice first: the one of that name, then what the word means."""
     for endpoint in endpoints:
-        if endpoint.name == target and target not in TARGETS:
+        if endpoint.name == target:
             yield endpoint
     for kind, bindings in TARGETS.get(target, ()):
         for endpoint in endpoints:
-            if (endpoint.kind, endpoint.bindings) == (kind, bindings):
+            if (endpoint.kind, endpoint.bindings) == (kind, bindings) and endpoint.name != target:
                 yield endpoint
 
 
@@ -116,7 +122,7 @@ def _not_configured(operation: str, target: str, routes: Routes) -> GenyardError
     name = f"routes.{operation}" if operation in routes.operations else "IMAGE_GENERATION_PROVIDER"
     kinds = {bindings for _, bindings in TARGETS.get(target, ())}
     needs = [told for key, told in _ENABLED_BY.items() if key.split()[0] in kinds]
-    if not needs:
+    if not needs or routes.pinned:
         return GenyardError(Code.settings_invalid, f"there is no endpoint {target!r}", field="endpoint")
     return GenyardError(
         Code.settings_invalid,

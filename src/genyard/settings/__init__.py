@@ -12,10 +12,13 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -26,7 +29,7 @@ from pydantic import (
 
 from genyard.errors import Code, GenyardError
 from genyard.media import MediaLimits
-from genyard.settings.environment import FIELDS, PROVIDER_NEEDS, apply, variable_of
+from genyard.settings.environment import FIELDS, PROVIDER_NEEDS, apply
 
 __all__ = ["PROVIDER_NEEDS", "EndpointSettings", "ServerSettings", "Settings", "load_settings"]
 
@@ -34,6 +37,29 @@ ProviderKind = Literal["preview", "comfyui", "runpod", "scenario", "replicate"]
 
 #: What a paid endpoint may spend in a day (UTC) unless its settings say otherwise: low, so that a mistake is cheap.
 DAILY_CAP_USD = 5.0
+
+
+#: What is said where pydantic speaks of Python.
+_NO_TABLE = dict.fromkeys(("dict_type", "model_type", "dataclass_type"), "must be a table")
+
+
+def _web_address(text: str) -> str:
+    """Never repeated in the message: it may carry a password."""
+    try:
+        parts = urlsplit(text)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if text and (not sound or any(one.isspace() or not one.isprintable() for one in text)):
+        raise ValueError("this is not an address such as https://host:8188")
+    return text.rstrip("/")
+
+
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error", "critical"],
+    BeforeValidator(lambda level: level.lower() if isinstance(level, str) else level),
+]
 
 
 class _Frozen(BaseModel):
@@ -73,7 +99,7 @@ class EndpointSettings(_Frozen):
     kind: ProviderKind
     protocol: Literal["comfyui", "model"] = "model"
     legacy: bool = False
-    url: str = ""
+    url: WebAddress = ""
     endpoint_id: str = ""
     api_key: SecretStr | None = None
     api_secret: SecretStr | None = None
@@ -109,7 +135,7 @@ class StorageSettings(_Frozen):
     """A folder below the data folder unless a bucket is named."""
 
     bucket: str = ""
-    endpoint: str = ""
+    endpoint: WebAddress = ""
     region: str = "auto"
     access_key_id: SecretStr | None = None
     secret_access_key: SecretStr | None = None
@@ -118,7 +144,7 @@ class StorageSettings(_Frozen):
 class ServerSettings(_Frozen):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
-    public_url: str = ""
+    public_url: WebAddress = ""
     link_seconds: int = Field(default=3600, ge=60)
 
 
@@ -135,7 +161,7 @@ class Settings(_Frozen):
     server: ServerSettings = ServerSettings()
     limits: MediaLimits = MediaLimits()
     stage_concurrency: int = Field(default=200, ge=1)
-    log_level: str = "warning"
+    log_level: LogLevel = "warning"
     log_json: bool = False
 
     @field_validator("provider")
@@ -144,6 +170,18 @@ class Settings(_Frozen):
         if provider not in PROVIDER_NEEDS:
             raise ValueError(f"{provider!r} is not one of {', '.join(PROVIDER_NEEDS)}")
         return provider
+
+    @field_validator("endpoints")
+    @classmethod
+    def _words_keep_their_meaning(cls, endpoints: dict[str, EndpointSettings]) -> dict[str, EndpointSettings]:
+        """Routes and requests name endpoints and kinds of places alike: one word cannot mean two things."""
+        for name, one in endpoints.items():
+            serverless = name == "comfyui" and one.kind == "runpod" and one.protocol == "comfyui"
+            if name in PROVIDER_NEEDS and one.kind != name and not serverless:
+                raise ValueError(
+                    f"{name} means every place of that kind; give this one of kind {one.kind} another name"
+                )
+        return endpoints
 
     @field_validator("routes")
     @classmethod
@@ -163,14 +201,16 @@ def load_settings(environ: Mapping[str, str] | None = None, folder: Path | None 
     table = _read_toml(env, folder)
     if env.get("GENYARD_DATA") or "data" not in table:
         table["data"] = env.get("GENYARD_DATA") or str(_default_data(env))
-    apply(table, env)
+    said = apply(table, env)
+    if env.get("GENYARD_DATA"):
+        said["data"] = "GENYARD_DATA"
     try:
         return Settings.model_validate(table)
     except ValidationError as wrong:
         first = wrong.errors(include_url=False)[0]
         path = ".".join(str(part) for part in first["loc"])
-        name = variable_of(path, table)
-        message = str(first["msg"]).removeprefix("Value error, ")
+        name = said.get(path, f"genyard.toml: {path}")
+        message = _NO_TABLE.get(first["type"], str(first["msg"]).removeprefix("Value error, "))
         raise GenyardError(Code.settings_invalid, f"{name}: {message}", field=name) from wrong
 
 

@@ -78,85 +78,97 @@ PROVIDER_NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def apply(table: Table, env: Mapping[str, str]) -> None:
-    """Writes what the environment says into the table of the file."""
+def apply(table: Table, env: Mapping[str, str]) -> dict[str, str]:
+    """Writes what the environment says into the table of the file. → path in the table → the variable that said it.
+
+    What is no table where one belongs is left as it is: validation names it.
+    """
+    said: dict[str, str] = {}
     endpoints = table.setdefault("endpoints", {})
+    if isinstance(endpoints, dict):
+        _name_endpoints(endpoints, env, said)
+        for name, endpoint in endpoints.items():
+            if isinstance(endpoint, dict):
+                _complete(name, endpoint, env, said)
+    for variable, path in VARIABLES.items():
+        if value := env.get(variable):
+            _put(table, path, value, variable, said)
+    return said
+
+
+def _name_endpoints(endpoints: Table, env: Mapping[str, str], said: dict[str, str]) -> None:
     endpoints.setdefault("preview", {"kind": "preview", "concurrency": 2})
-    if url := _comfyui_url(env):
-        endpoints["comfyui"] = {**endpoints.get("comfyui", {}), **_comfyui(url)}
+    url, variable = _comfyui_url(env)
+    if url:
+        _put_all(endpoints, "comfyui", _comfyui(url), variable, said)
     for variable, (name, known) in ENDPOINTS.items():
         if endpoint_id := env.get(variable):
-            endpoints[name] = {**endpoints.get(name, {}), **known, "endpoint_id": endpoint_id.strip()}
+            _put_all(endpoints, name, {**known, "endpoint_id": endpoint_id.strip()}, variable, said)
     if env.get("SCENARIO_API_KEY") or env.get("SCENARIO_SECRET_API_KEY"):
         endpoints.setdefault("scenario", {"kind": "scenario"})
     if env.get("REPLICATE_API_TOKEN"):
         endpoints.setdefault("replicate", {"kind": "replicate"})
-    for endpoint in endpoints.values():
-        if isinstance(endpoint, dict):
-            _complete(endpoint, env)
-    for variable, path in VARIABLES.items():
-        if value := env.get(variable):
-            _put(table, path, value)
 
 
-def variable_of(path: str, table: Mapping[str, Any]) -> str:
-    """The environment name that a person would change for this part of the settings, else the file's key."""
-    for variable, known in reversed(list(VARIABLES.items())):
-        if known == path:
-            return variable
-    parts = path.split(".")
-    if parts[0] == "endpoints" and len(parts) > 2:
-        kind = table.get("endpoints", {}).get(parts[1], {}).get("kind", "")
-        if parts[2] in FIELDS.get(kind, {}):
-            return FIELDS[kind][parts[2]]
-        if parts[1:] == ["comfyui", "timeouts", "poll"]:
-            return "COMFYUI_POLL_INTERVAL"
-        if parts[1] == "comfyui" and parts[2:] in (["timeouts", "image"], ["timeouts", "video"]):
-            return "COMFYUI_TIMEOUT"
-    return f"genyard.toml: {path}"
-
-
-def _complete(endpoint: Table, env: Mapping[str, str]) -> None:
+def _complete(name: str, endpoint: Table, env: Mapping[str, str], said: dict[str, str]) -> None:
     """Keys and addresses that all endpoints of a kind share; the file's own come first for a named endpoint."""
-    kind = endpoint.get("kind", "")
-    for field, variable in FIELDS.get(kind, {}).items():
-        if value := env.get(variable):
-            endpoint.setdefault(field, value)
+    kind = endpoint.get("kind")
+    for field, variable in FIELDS.get(kind if isinstance(kind, str) else "", {}).items():
+        if (value := env.get(variable)) and field not in endpoint:
+            endpoint[field] = value
+            said[f"endpoints.{name}.{field}"] = variable
     if kind != "comfyui" and endpoint.get("protocol") != "comfyui":
         return
-    timeouts = endpoint.setdefault("timeouts", {})
-    if seconds := env.get("COMFYUI_TIMEOUT"):
-        timeouts.update(image=seconds, video=seconds)
-    if seconds := env.get("COMFYUI_POLL_INTERVAL"):
-        timeouts["poll"] = seconds
+    for field, variable in (
+        ("image", "COMFYUI_TIMEOUT"),
+        ("video", "COMFYUI_TIMEOUT"),
+        ("poll", "COMFYUI_POLL_INTERVAL"),
+    ):
+        if value := env.get(variable):
+            _put(endpoint, f"timeouts.{field}", value, variable, said, f"endpoints.{name}.")
 
 
-def _comfyui_url(env: Mapping[str, str]) -> str:
-    """The server of the plans: COMFYUI_ENDPOINT, or COMFYUI_API_URL with COMFYUI_API_PORT."""
-    url = (env.get("COMFYUI_ENDPOINT") or env.get("COMFYUI_API_URL") or "").strip().rstrip("/")
+def _comfyui_url(env: Mapping[str, str]) -> tuple[str, str]:
+    """The server of the plans and the variable that says it: COMFYUI_ENDPOINT, or COMFYUI_API_URL with
+    COMFYUI_API_PORT."""
+    variable = "COMFYUI_ENDPOINT" if env.get("COMFYUI_ENDPOINT") else "COMFYUI_API_URL"
+    url = env.get(variable, "").strip().rstrip("/")
     if not url:
-        return ""
+        return "", variable
     if "://" not in url:
         url = f"http://{url}"
     port = env.get("COMFYUI_API_PORT")
     authority = url.split("://", 1)[1].split("/", 1)[0]
-    if port and not env.get("COMFYUI_ENDPOINT") and ":" not in authority:
+    if port and variable == "COMFYUI_API_URL" and ":" not in authority:
         url = url.replace(authority, f"{authority}:{port}", 1)
-    return url
+        variable = variable if port.isdecimal() else "COMFYUI_API_PORT"
+    return url, variable
 
 
 def _comfyui(url: str) -> Table:
     """A server of one's own, or, by RunPod's job API, ComfyUI on RunPod Serverless."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:  # refused by name when it is validated
+        return {"kind": "comfyui", "url": url}
     path = [part for part in parts.path.split("/") if part]
-    if parts.hostname == RUNPOD_HOST and len(path) >= 2 and path[0] == "v2":
+    if host == RUNPOD_HOST and len(path) >= 2 and path[0] == "v2":
         base = f"{parts.scheme}://{parts.netloc}/v2"
         return {"kind": "runpod", "protocol": "comfyui", "endpoint_id": path[1], "url": base}
     return {"kind": "comfyui", "url": url}
 
 
-def _put(table: Table, path: str, value: str) -> None:
+def _put_all(endpoints: Table, name: str, values: Table, variable: str, said: dict[str, str]) -> None:
+    for field, value in values.items():
+        _put(endpoints, f"{name}.{field}", value, variable, said, "endpoints.")
+
+
+def _put(table: Table, path: str, value: Any, variable: str, said: dict[str, str], before: str = "") -> None:
     *parents, leaf = path.split(".")
     for parent in parents:
         table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            return
     table[leaf] = value
+    said[before + path] = variable

@@ -99,7 +99,7 @@ class Studio:
         return await self._planner.plan(
             request.steps,
             owner_id,
-            routes=self._routes if endpoint is None else Routes(default=endpoint),
+            routes=self._routes if endpoint is None else Routes(default=endpoint, pinned=True),
             embed_prompt=request.embed_prompt,
             previews=request.previews,
         )

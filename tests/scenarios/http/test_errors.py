@@ -31,7 +31,7 @@ def test_what_the_caller_must_fix_is_4xx_and_nothing_else_is() -> None:
         ({"operation": "paint"}, "operation", "txt2img"),
         ({"operation": ["txt2img"]}, "operation", "string"),
         ({"operation": "txt2img"}, "parameters.prompt", "required"),
-        (small(width="wide"), "parameters.width", "integer"),
+        (small(width="wide"), "parameters.width", "whole number"),
         (small(width=63), "parameters.width", "greater than or equal to 64"),
         (small(colour="red"), "parameters.colour", "no parameter"),
         (small(promt="x"), "parameters.promt", "'prompt'"),

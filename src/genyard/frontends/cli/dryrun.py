@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from genyard.frontends.cli.exits import print_json
+from genyard.frontends.cli.prices import cost_json, price_line, stage_json, today_json, today_line
 from genyard.frontends.cli.session import Session
 
 if TYPE_CHECKING:
-    from genyard.jobs.records import NewStage
+    from genyard.jobs.records import NewStage, Spending
     from genyard.providers import BoundStep
+    from genyard.settings import Settings
     from genyard.studio.planning import Planned
 
 
-def print_plan(session: Session, planned: Planned) -> None:
-    stages = [_stage(stage) for stage in planned.stages]
+def print_plan(session: Session, planned: Planned, spending: Sequence[Spending]) -> None:
+    stages = [_stage(stage, session.settings) for stage in planned.stages]
+    today = today_json(spending, session.settings, [stage["endpoint"] for stage in stages])
     if session.as_json:
-        steps = [step.as_json() for step in planned.steps]
-        print_json({"dry_run": True, "provider": session.settings.provider, "steps": steps, "stages": stages})
+        print_json(
+            {
+                "dry_run": True,
+                "provider": session.settings.provider,
+                "steps": [step.as_json() for step in planned.steps],
+                "stages": stages,
+                "cost": cost_json(planned.cost),
+                "today": today,
+            }
+        )
         return
     from genyard.frontends.cli.screen import stdout
 
@@ -29,10 +41,13 @@ def print_plan(session: Session, planned: Planned) -> None:
         for step in stage["steps"]:
             for line in _lines(step):
                 console.print(f"  {line}")
+        console.print(f"  price: {price_line(stage)}")
+    for name, one in today.items():
+        console.print(today_line(name, one))
     console.print("nothing was run or stored", style="dim")
 
 
-def _stage(stage: NewStage) -> dict[str, Any]:
+def _stage(stage: NewStage, settings: Settings) -> dict[str, Any]:
     plan = stage.plan
     return {
         "endpoint": stage.draft.endpoint,
@@ -42,6 +57,7 @@ def _stage(stage: NewStage) -> dict[str, Any]:
         "inputs": [one.name for one in plan.inputs],
         "outputs": [{"step": one.step, "role": one.role, "where": one.where} for one in plan.outputs],
         "video": plan.video,
+        **stage_json(stage, settings),
     }
 
 
@@ -62,7 +78,7 @@ def _step(step: BoundStep, facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lines(step: dict[str, Any]) -> list[str]:
-    licence, price = step["licence"], step["price"]
+    licence = step["licence"]
     commercial = {True: "commercial use allowed", False: "NOT for commercial use", None: "unconfirmed"}
     told = {
         "model": f"{step['model']} ({step['title']}{'' if step['ai'] else ', not AI'})",
@@ -72,9 +88,6 @@ def _lines(step: dict[str, Any]) -> list[str]:
         ),
         "licence": f"{licence['name']}: {commercial[licence['commercial']]}",
         "note": licence["note"],
-        "price": f"${price['usd']:g} per {price['per']}"
-        if price and price["usd"] is not None
-        else "not known: a place of your own",
     }
     return [f"{step['name']}: {step['operation']}"] + [
         f"  {name}: {value}" for name, value in told.items() if value

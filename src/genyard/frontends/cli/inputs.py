@@ -1,4 +1,5 @@
-"""From words of the command line to stored inputs: files are read and uploaded, `asset:ID` is looked up."""
+"""From words of the command line to stored inputs: files are read and uploaded, `asset:ID` is looked up,
+`scenario:ID` stays as it is."""
 
 from __future__ import annotations
 
@@ -30,14 +31,14 @@ async def upload_inputs(
 
     All files are read before the first is stored.
     """
-    fields = {word: f"inputs.{role}" for role, word in _words(steps) if _is_file(word)}
+    fields = {word: f"inputs.{role}" for role, word in words_of(steps) if is_file(word)}
     files = {word: await asyncio.to_thread(read_file, word, field) for word, field in fields.items()}
     assets = {word: await upload(product, word, data, fields[word]) for word, data in files.items()}
     identities = {word: str(asset.id) for word, asset in assets.items()}
-    for _, word in _words(steps):
+    for _, word in words_of(steps):
         if word.startswith(_ASSET):
             identities[word] = str((await find_asset(product, word.removeprefix(_ASSET))).id)
-    return [_with_ids(step, identities) for step in steps], list(assets.values())
+    return with_ids(steps, identities), list(assets.values())
 
 
 @contextlib.asynccontextmanager
@@ -68,7 +69,24 @@ def read_json(name: str, field: str) -> dict[str, Any]:
     return document
 
 
-def _words(steps: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def in_steps(document: dict[str, Any]) -> dict[str, Any]:
+    """A request of one operation written as one step, which is what it means."""
+    if "steps" in document:
+        if not isinstance(document["steps"], list) or not all(
+            isinstance(one, dict) for one in document["steps"]
+        ):
+            raise wrong("steps is a list of objects", "steps")
+        return document
+    step = {
+        name: document.pop(name)
+        for name in ("operation", "parameters", "inputs", "model")
+        if name in document
+    }
+    return {**document, "steps": [step]}
+
+
+def words_of(steps: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """(role, word) of every input."""
     found: list[tuple[str, str]] = []
     for step in steps:
         inputs = step.get("inputs") or {}
@@ -86,8 +104,11 @@ def _listed(given: Any) -> list[Any]:
     return list(given) if isinstance(given, (list, tuple)) else [given]
 
 
-def _is_file(word: str) -> bool:
-    if word.startswith((_ASSET, _STEP)):
+def is_file(word: str) -> bool:
+    """Whether it names a file here: no asset, no step, nothing in a place's own library."""
+    from genyard.studio.places import LIBRARIES
+
+    if word.startswith((_ASSET, _STEP, *(f"{kind}:" for kind in LIBRARIES))):
         return False
     with contextlib.suppress(ValueError):
         UUID(word)
@@ -104,6 +125,11 @@ async def upload(product: Product, word: str, data: bytes, field: str, tags: Seq
         raise GenyardError(
             error.code, f"{word}: {error.message}", field=field, context=error.context
         ) from error
+
+
+def with_ids(steps: Sequence[Mapping[str, Any]], identities: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The steps with other words for these inputs."""
+    return [_with_ids(step, identities) for step in steps]
 
 
 def _with_ids(step: Mapping[str, Any], identities: Mapping[str, str]) -> dict[str, Any]:

@@ -196,6 +196,7 @@ _STATE_STYLE = {"succeeded": "green", "failed": "red", "canceled": "dim", "expir
 
 
 def _print_one(job: Job) -> None:
+    from genyard.frontends.cli.prices import attempt_line, job_line
     from genyard.frontends.cli.produce import about
     from genyard.frontends.cli.screen import stdout
 
@@ -210,9 +211,11 @@ def _print_one(job: Job) -> None:
     lines += [f"trace: {job.trace_id}"]
     for try_ in job.attempts:
         took = f" in {try_.seconds:.1f} s" if try_.seconds is not None else ""
+        cost = f" · {told}" if (told := attempt_line(try_)) else ""
         lines.append(
-            f"try {try_.number} of stage {try_.stage + 1} at {try_.endpoint}: {try_.state.value}{took}"
+            f"try {try_.number} of stage {try_.stage + 1} at {try_.endpoint}: {try_.state.value}{took}{cost}"
         )
+    lines += [f"cost: {told}"] if len(job.attempts) > 1 and (told := job_line(job)) else []
     for asset in job.outputs:
         size = f"{asset.width}×{asset.height}" if asset.width else asset.media_type
         lines.append(f"{asset.role} {short(asset.id)}: {asset.name}, {size}, {asset.bytes:,} bytes")

@@ -1,7 +1,8 @@
 """Commands that make something: generate, edit, cutout, layers, animate, pixelate, run.
 
 Each is a row of data: the operation and its options. Typer reads the signature that is composed from
-the row; `options.step_from` turns what was typed into a request, by the tables there.
+the row; `options.step_from` turns what was typed into a request, by the tables there. `genyard estimate` takes the
+same rows; batches are in `batch`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from genyard.frontends.cli.session import Session, Work, perform
 from genyard.frontends.cli.table import summary
 
 _Document = Annotated[
-    str,
+    str | None,
     typer.Argument(
         metavar="WORKFLOW.json",
         help="A ComfyUI workflow in API format, or a genyard request (with `steps` or `operation`).",
@@ -33,6 +34,30 @@ _Media = Annotated[
     list[str] | None,
     typer.Option("--media", metavar="NAME=FILE@NODE.INPUT", help="A file for a loader node; repeatable."),
 ]
+
+
+_Batch = Annotated[
+    str | None,
+    typer.Option(
+        "--batch",
+        metavar="FILE",
+        help="Many requests, a row each (.jsonl or .csv). The same command goes on.",
+    ),
+]
+_AtOnce = Annotated[
+    int | None, typer.Option(min=1, max=1000, help="Of a batch: rows under way at a time. [default: 8]")
+]
+_RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Of a batch: rows that have failed are asked for again.")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A request as typed (its inputs are still files), and what its outputs are called after."""
+
+    body: Mapping[str, Any]
+    stem: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,18 +103,28 @@ MAKING: Final[Mapping[str, Making]] = {
     ),
     "run": Making(
         operation="run_workflow",
-        takes={"document": _Document, "set_values": _Set, "media": _Media},
+        takes={
+            "document": _Document,
+            "set_values": _Set,
+            "media": _Media,
+            "batch": _Batch,
+            "at_once": _AtOnce,
+            "retry_failed": _RetryFailed,
+            "max_usd": o.MaxUsd,
+            "yes": o.Yes,
+        },
     ),
 }
 
 
 def add_to(app: typer.Typer) -> None:
     for name, making in MAKING.items():
-        work = _run_document if name == "run" else _one_step(making.operation)
-        app.command(name=name, help=summary(name))(_command(making, work))
+        app.command(name=name, help=summary(name))(command_of(making, _work(name)))
 
 
-def _command(making: Making, work: Work) -> Callable[..., None]:
+def command_of(making: Making, work: Work) -> Callable[..., None]:
+    """A command with the options of `making` that does `work`."""
+
     def command(context: typer.Context, **_: Any) -> None:
         perform(context, work)
 
@@ -106,28 +141,49 @@ def _command(making: Making, work: Work) -> Callable[..., None]:
 
 
 def _default(name: str, kind: Any) -> Any:
-    """Nothing, unless it is an argument, which must be given."""
-    if name == "context" or isinstance(get_args(kind)[1], type(typer.Argument())):
+    """Nothing, unless it is an argument that must be given."""
+    if name == "context":
         return inspect.Parameter.empty
-    return False if get_args(kind)[0] is bool else None
+    type_, told = get_args(kind)[:2]
+    if isinstance(told, type(typer.Argument())) and type(None) not in get_args(type_):
+        return inspect.Parameter.empty
+    return False if type_ is bool else None
 
 
-def _one_step(operation: str) -> Work:
+def _work(name: str) -> Work:
     async def work(session: Session) -> int:
-        from genyard.frontends.cli.produce import produce, stem_of
+        from genyard.frontends.cli.produce import produce
 
-        steps = [o.step_from(operation, session.options)]
-        return await produce(session, {**o.fields_from(session.options), "steps": steps}, stem_of(steps))
+        if session.options.get("batch"):
+            from genyard.frontends.cli.batch import run_batch
+
+            return await run_batch(session)
+        asked = ask(name, session)
+        return await produce(session, asked.body, asked.stem)
 
     return work
 
 
-async def _run_document(session: Session) -> int:
-    from genyard.frontends.cli.files import slug
-    from genyard.frontends.cli.inputs import read_json
-    from genyard.frontends.cli.produce import produce
+def ask(name: str, session: Session) -> Asked:
+    """What the command `name` asks for with these options."""
+    from genyard.frontends.cli.produce import stem_of
 
-    name: str = session.options["document"]
+    if name == "run":
+        return _ask_by_document(session)
+    steps = [o.step_from(MAKING[name].operation, session.options)]
+    return Asked(body={**o.fields_from(session.options), "steps": steps}, stem=stem_of(steps))
+
+
+def _ask_by_document(session: Session) -> Asked:
+    from genyard.frontends.cli.files import slug
+    from genyard.frontends.cli.inputs import in_steps, read_json
+
+    name: str | None = session.options["document"]
+    if name is None:
+        raise wrong("give a workflow or a request, or --batch FILE", "WORKFLOW.json")
+    for option in ("at_once", "retry_failed", "max_usd", "yes"):
+        if session.options[option]:
+            raise wrong("it is about a batch: add --batch FILE", f"--{option.replace('_', '-')}")
     document = read_json(name, "WORKFLOW.json")
     values, media = session.options["set_values"] or (), session.options["media"] or ()
     if "steps" not in document and "operation" not in document:
@@ -135,25 +191,9 @@ async def _run_document(session: Session) -> int:
     elif values or media:
         raise wrong("a request carries its own values; --set and --media are for workflows", "--set")
     else:
-        body = _in_steps(document)
+        body = in_steps(document)
     stem = slug(name.rpartition("/")[2].removesuffix(".json"))
-    return await produce(session, {**body, **o.fields_from(session.options)}, stem)
-
-
-def _in_steps(document: dict[str, Any]) -> dict[str, Any]:
-    """A request of one operation written as one step, which is what it means."""
-    if "steps" in document:
-        if not isinstance(document["steps"], list) or not all(
-            isinstance(one, dict) for one in document["steps"]
-        ):
-            raise wrong("steps is a list of objects", "steps")
-        return document
-    step = {
-        name: document.pop(name)
-        for name in ("operation", "parameters", "inputs", "model")
-        if name in document
-    }
-    return {**document, "steps": [step]}
+    return Asked(body={**body, **o.fields_from(session.options)}, stem=stem)
 
 
 def workflow_step(workflow: dict[str, Any], values: Sequence[str], media: Sequence[str]) -> dict[str, Any]:

@@ -81,6 +81,9 @@ AssetId = Annotated[
     str, typer.Argument(metavar="ID", help="An asset's id, or a unique end of it.", show_default=False)
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+MaxUsd = Annotated[
+    float | None, typer.Option("--max-usd", min=0, metavar="USD", help="Spend no more than this.")
+]
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")]
 Search = Annotated[str | None, typer.Option("--search", "-s", metavar="WORDS", help="Words of the prompt.")]
 

@@ -15,6 +15,7 @@ from genyard.frontends.cli.exits import EXIT_STATUS, INTERRUPTED, complain, prin
 from genyard.frontends.cli.files import Target, choose_target, save_job, slug
 from genyard.frontends.cli.hands import Hands, worker_at_hand
 from genyard.frontends.cli.inputs import borrowed, upload_inputs
+from genyard.frontends.cli.prices import job_line
 from genyard.frontends.cli.screen import Screen, stdout
 from genyard.frontends.cli.session import Session, short
 from genyard.frontends.cli.watching import Stops, follow, interrupts
@@ -40,7 +41,8 @@ async def produce(session: Session, body: Mapping[str, Any], stem: str) -> int:
         request = {**body, "steps": steps}
         if session.options.get("dry_run"):
             async with borrowed(product, uploaded):
-                print_plan(session, await product.studio.estimate(request))
+                planned = await product.studio.estimate(request)
+                print_plan(session, planned, await product.studio.spending())
             return 0
         with interrupts() as stops:
             try:
@@ -143,6 +145,7 @@ def about(job: Job) -> list[str]:
     lines = [
         f"✓ {job.operation} by {', '.join(places)} in {seconds:.1f} s"
         + (f" · seed {', '.join(seeds)}" if seeds else "")
+        + (f" · {cost}" if (cost := job_line(job)) else "")
         + f" · job {short(job.id)}"
     ]
     if any(one.get("ai") is False for one in facts):

@@ -9,7 +9,7 @@ import pytest
 from genyard.catalog import Binding, load_catalog
 from genyard.catalog.pricing import Rates
 from genyard.errors import Code, GenyardError
-from genyard.operations import ASPECT_SIZES, OPERATIONS
+from genyard.operations import ASPECT_SIZES, OPERATIONS, parse_parameters
 from genyard.providers import BoundStep, MediaInput, Plan, Source, StepOutput
 from genyard.providers.replicate.compile import call_of, compile_step
 
@@ -31,7 +31,7 @@ def bound(key: str, **given: Any) -> BoundStep:
     fields = operation.parameters.model_fields
     if "prompt" in fields and fields["prompt"].is_required():
         given.setdefault("prompt", "a red dragon")
-    parameters = operation.parameters(**given).model_dump(mode="json")
+    parameters = parse_parameters(operation, given, field="parameters").model_dump(mode="json")
     if (ratio := parameters.pop("aspect_ratio", None)) is not None:
         parameters["width"], parameters["height"] = ASPECT_SIZES[ratio]
     for name, value in binding.defaults.items():
@@ -39,10 +39,11 @@ def bound(key: str, **given: Any) -> BoundStep:
             parameters[name] = value
     if operation.seeded and parameters["seed"] is None:
         parameters["seed"] = 7
-    binding.require(parameters)
-    return BoundStep(
+    step = BoundStep(
         name="step", operation=binding.operation, binding=binding, parameters=parameters, inputs=inputs
     )
+    step.require()
+    return step
 
 
 def planned(key: str, **given: Any) -> Plan:

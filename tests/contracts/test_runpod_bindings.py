@@ -69,7 +69,7 @@ async def test_each_binding_makes_what_it_says(binding: Binding) -> None:
     async with emulated(endpoint, setup) as bench:
         provider = bench.provider()
         step = a_step(binding)
-        binding.require(step.parameters)
+        step.require()
         plan = provider.compile([step], None)
         media = {one.name: media_of(one.name, a_picture()) for one in plan.inputs}
         address = f"{bench.server.url}{bench.server.bucket.put('in/photo.png', a_picture(), None)}"
@@ -120,6 +120,7 @@ def test_every_parameter_is_mapped_or_refused_with_a_reason(binding: Binding) ->
 
 def _refused(step: BoundStep, **options: object) -> GenyardError:
     with pytest.raises(GenyardError) as refused:
+        step.require()
         an_offline_provider(**options).compile([step], None)
     return refused.value
 

@@ -269,7 +269,7 @@ class TestTheCloud:
         async with emulated(endpoint, Setup(kind="public", delivery="url")) as bench:
             step = bound(kind="runpod-public", width=1000, height=1024)
             with pytest.raises(GenyardError, match="multiple of 64; take 1024"):
-                step.binding.require(step.parameters)
+                step.require()
             error = failure(await bench.run(bench.provider(), step), Code.request_unsupported)
             assert "divisible by 64" in error.message
             assert error.remedy is Remedy.fix_request

@@ -172,7 +172,7 @@ def test_a_parameter_without_a_place_there_is_refused_by_name(key: str) -> None:
             continue
         parameters = {**asked, name: value}
         try:
-            binding.require(parameters)
+            binding.require(parameters, {"image": (64, 64)})
             plan = compiled(key, parameters)
         except GenyardError as error:
             assert error.code is Code.request_unsupported

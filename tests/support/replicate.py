@@ -11,7 +11,7 @@ from uuid import UUID
 
 from genyard.catalog import load_catalog
 from genyard.catalog.pricing import Rates
-from genyard.operations import OPERATIONS
+from genyard.operations import OPERATIONS, parse_parameters
 from genyard.outbound import Outbound
 from genyard.providers import BoundStep, Source
 from genyard.providers._http import Timeouts
@@ -38,15 +38,16 @@ def step_of(name: str, *, inputs: dict[str, tuple[Source, ...]], **given: Any) -
     operation = OPERATIONS[binding.operation]
     if operation.seeded:
         given.setdefault("seed", 7)
-    parameters = operation.parameters(**given).model_dump(mode="json")
+    parameters = parse_parameters(operation, given, field="parameters").model_dump(mode="json")
     parameters.pop("aspect_ratio", None)
     for key, value in binding.defaults.items():
         if parameters[key] is None:
             parameters[key] = value
-    binding.require(parameters)
-    return BoundStep(
+    step = BoundStep(
         name="step", operation=binding.operation, binding=binding, parameters=parameters, inputs=inputs
     )
+    step.require()
+    return step
 
 
 @dataclass(kw_only=True)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from genyard.errors import Code, GenyardError
+
+#: Width and height in pixels, where they are known.
+Size = tuple[int | None, int | None]
+SIDES: Final = ("width", "height")
 
 
 class _Data(BaseModel):
@@ -46,14 +50,35 @@ class Price(_Data):
         return self
 
 
+class Range(_Data):
+    """Lowest and highest value; `[low, high]` is short for it. `why` is told with a refusal."""
+
+    low: float
+    high: float
+    why: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, given: Any) -> Any:
+        return {"low": given[0], "high": given[1]} if isinstance(given, list) and len(given) == 2 else given
+
+
 class Limits(_Data):
-    """What the binding accepts; the place's own limits, not genyard's."""
+    """What the binding accepts; the place's own limits, not genyard's. `ranges`: of any other parameter."""
 
     min_side: int = 64
     max_side: int = 4096
     multiple: int = 8
     max_count: int = 16
     max_steps: int = 150
+    ranges: dict[str, Range] = Field(default_factory=dict)
+
+
+class Fixed(_Data):
+    """The one value of a parameter that needs no saying, because the place does that anyway."""
+
+    value: Any
+    why: str
 
 
 class MappedParameter(_Data):
@@ -124,6 +149,9 @@ class Binding(_Data):
     defaults    parameter → value for parameters that the caller left open
     files       model files by the template's own names; an endpoint's settings may rename them
     refuses     parameter → why this binding cannot honour it (it is refused by name, never dropped)
+    fixed       parameter → the one value that it has there; another one is refused
+    needs       role → why it cannot do without it, though the operation can
+    size_of     the role whose picture decides on the size: width and height may repeat it, nothing else
     stands_in   serves requests for any known model, and says so in the result (the preview renderer)
     default     the binding of its kind and operation that is taken when no model is named
     fields      for places with a flat input: where our parameters and roles go in it
@@ -141,6 +169,9 @@ class Binding(_Data):
     defaults: dict[str, Any] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
     refuses: dict[str, str] = Field(default_factory=dict)
+    fixed: dict[str, Fixed] = Field(default_factory=dict)
+    needs: dict[str, str] = Field(default_factory=dict)
+    size_of: str | None = None
     limits: Limits = Limits()
     price: Price | None = None
     licence: Licence
@@ -151,17 +182,48 @@ class Binding(_Data):
     def key(self) -> str:
         return f"{self.kind}/{self.operation}.{self.model}"
 
-    def require(self, parameters: Mapping[str, Any]) -> None:
-        """`request.unsupported` naming the parameter that this binding refuses, or that is beyond its limits."""
+    def require(self, parameters: Mapping[str, Any], pictures: Mapping[str, Size]) -> None:
+        """`request.unsupported` naming what this binding refuses, lacks, or has other limits for. `pictures`: role →
+        width and height of what is given in it, (None, None) where that is not known yet."""
         for name, reason in self.refuses.items():
             if parameters.get(name):
-                raise self._unsupported(name, f"{self.model} does not take it: {reason}")
-        for name in ("width", "height"):
-            if (side := parameters.get(name)) is not None:
-                self._require_side(name, side)
+                raise self.unsupported(name, f"{self.model} does not take it: {reason}")
+        for role, why in self.needs.items():
+            if role not in pictures:
+                raise GenyardError(
+                    Code.request_unsupported,
+                    f"{self.title} needs an input in the role {role!r}: {why} ({self.key})",
+                    field=f"inputs.{role}",
+                    context={"binding": self.key},
+                )
+        for name, fixed in self.fixed.items():
+            if (given := parameters.get(name)) is not None and given != fixed.value:
+                raise self.unsupported(name, f"{given} cannot be had; {fixed.why}")
+        self._require_size(parameters, pictures)
+        self._require_limits(parameters)
+
+    def _require_size(self, parameters: Mapping[str, Any], pictures: Mapping[str, Size]) -> None:
+        for name, side in zip(SIDES, pictures.get(self.size_of or "", (None, None)), strict=True):
+            given = parameters.get(name)
+            if given is None:
+                continue
+            if self.size_of is None:
+                self._require_side(name, given)
+            elif given != side:
+                here = "" if side is None else f", here {side} pixels"
+                what = f"the result is as large as the input {self.size_of}{here}; leave the size out"
+                raise self.unsupported(name, what)
+
+    def _require_limits(self, parameters: Mapping[str, Any]) -> None:
         for name, most in (("count", self.limits.max_count), ("steps", self.limits.max_steps)):
             if (parameters.get(name) or 0) > most:
-                raise self._unsupported(name, f"{parameters[name]} is more than {most}")
+                raise self.unsupported(name, f"{parameters[name]} is more than {most}")
+        for name, range_ in self.limits.ranges.items():
+            given = parameters.get(name)
+            if given is not None and not range_.low <= given <= range_.high:
+                reason = f"; {range_.why}" if range_.why else ""
+                what = f"{given} is outside {range_.low:.16g} to {range_.high:.16g}{reason}"
+                raise self.unsupported(name, what)
 
     def _require_side(self, name: str, side: int) -> None:
         limits = self.limits
@@ -169,13 +231,14 @@ class Binding(_Data):
         high = limits.max_side // limits.multiple * limits.multiple
         nearest = min(max(round(side / limits.multiple) * limits.multiple, low), high)
         if not limits.min_side <= side <= limits.max_side:
-            raise self._unsupported(
+            raise self.unsupported(
                 name, f"{side} is outside {limits.min_side} to {limits.max_side} pixels; take {nearest}"
             )
         if side != nearest:
-            raise self._unsupported(name, f"{side} is not a multiple of {limits.multiple}; take {nearest}")
+            raise self.unsupported(name, f"{side} is not a multiple of {limits.multiple}; take {nearest}")
 
-    def _unsupported(self, parameter: str, why: str) -> GenyardError:
+    def unsupported(self, parameter: str, why: str) -> GenyardError:
+        """What refuses a parameter, naming it and this binding."""
         return GenyardError(
             Code.request_unsupported,
             f"{parameter}: {why} ({self.key})",

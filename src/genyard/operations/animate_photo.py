@@ -12,9 +12,9 @@ from genyard.operations._model import InputRole, Operation, Parameters, Role
 
 class AnimatePhotoParameters(Parameters):
     seconds: Annotated[
-        float,
+        float | None,
         Field(ge=10, le=20, description="Length of the clip; a shorter driving clip is repeated to fill it."),
-    ] = 10.0
+    ] = None
 
 
 ANIMATE_PHOTO = Operation(

@@ -237,12 +237,11 @@ def bind(
     for name, value in binding.defaults.items():
         if name in parameters and parameters[name] is None:
             parameters[name] = value
-    binding.require(parameters)
-    inputs = {
+    inputs: dict[str, tuple[Source, ...]] = {
         role: tuple(media[one.asset_id] if isinstance(one, AssetInput) else one for one in given)
         for role, given in step.inputs.items()
     }
-    return BoundStep(
+    bound = BoundStep(
         name=step.name,
         operation=step.operation,
         binding=binding,
@@ -252,6 +251,8 @@ def bind(
         model=step.model,
         previews=previews,
     )
+    bound.require()
+    return bound
 
 
 def _fill_size(parameters: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from genyard.catalog import Binding
+from genyard.catalog.binding import Size
 from genyard.errors import GenyardError
 from genyard.operations import Role
 
@@ -101,6 +102,16 @@ class BoundStep:
     keep: bool = True
     model: str | None = None
     previews: bool = False
+
+    def require(self) -> None:
+        """`request.unsupported` naming what the binding refuses, lacks, or has other limits for."""
+        self.binding.require(
+            self.parameters, {role: _size_of(given[0]) for role, given in self.inputs.items() if given}
+        )
+
+
+def _size_of(source: Source) -> Size:
+    return (source.width, source.height) if isinstance(source, MediaInput) else (None, None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,14 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from genyard.catalog.binding import FieldMap, MappedInput, MappedSize
+from genyard.catalog.binding import SIDES, Binding, FieldMap, MappedInput
 from genyard.errors import Code, GenyardError
 from genyard.providers import BoundStep, Source
 
 Json = Any
 
-#: Parameters that `FieldMap.size` carries.
-_SIZE: Final = ("width", "height")
 #: What means nothing where it was not asked for.
 _NEUTRAL: Final[Mapping[str, Json]] = {"count": 1}
 
@@ -31,22 +29,30 @@ class Slot:
     source: Source
     field: MappedInput
 
+    def as_json(self) -> dict[str, Json]:
+        """For a plan's payload; `field_of` reads it."""
+        return {"name": self.name, "to": self.field.to, "form": self.field.form, "many": self.field.many}
+
+
+def field_of(slot: Mapping[str, Json]) -> MappedInput:
+    return MappedInput(to=slot["to"], form=slot["form"], many=slot["many"])
+
 
 def flat_input(step: BoundStep) -> dict[str, Json]:
     """The step's parameters in the place's own words. `request.unsupported` names a parameter that was given and
     has no place in the binding's field map, or a size that the place does not make."""
-    fields = step.binding.fields
-    flat = dict(fields.constants)
+    binding = step.binding
+    flat = dict(binding.fields.constants)
     for name, value in step.parameters.items():
-        if name in _SIZE or _says_nothing(name, value, fields):
+        if name in SIDES or name in binding.fixed or _says_nothing(name, value, binding.fields):
             continue
-        mapped = fields.parameters.get(name)
+        mapped = binding.fields.parameters.get(name)
         if mapped is None:
-            raise _unsupported(step, name, f"{step.binding.title} has no such setting")
+            raise binding.unsupported(name, f"{binding.title} has no such setting")
         flat[mapped.to] = str(value) if mapped.form == "text" else [value] if mapped.form == "list" else value
     width, height = step.parameters.get("width"), step.parameters.get("height")
-    if width is not None and height is not None:
-        flat |= _size(step, fields.size, width, height)
+    if width is not None and height is not None and binding.size_of is None:
+        flat |= _size(binding, width, height)
     return flat
 
 
@@ -79,9 +85,10 @@ def _says_nothing(name: str, value: Json, fields: FieldMap) -> bool:
     return name not in fields.parameters and value == _NEUTRAL.get(name)
 
 
-def _size(step: BoundStep, size: MappedSize | None, width: int, height: int) -> dict[str, Json]:
+def _size(binding: Binding, width: int, height: int) -> dict[str, Json]:
+    size = binding.fields.size
     if size is None:
-        raise _unsupported(step, "width", f"{step.binding.title} decides on the size by itself")
+        raise binding.unsupported("width", f"{binding.title} decides on the size by itself")
     if size.form == "sides":
         return {size.width: width, size.height: height}
     if size.form == "text":
@@ -89,14 +96,5 @@ def _size(step: BoundStep, size: MappedSize | None, width: int, height: int) -> 
     row = size.table.get(f"{width}x{height}")
     if row is None:
         known = ", ".join(size.table)
-        raise _unsupported(step, "width", f"{width}x{height} is not a size that it makes; it makes {known}")
+        raise binding.unsupported("width", f"{width}x{height} is not a size that it makes; it makes {known}")
     return row
-
-
-def _unsupported(step: BoundStep, parameter: str, why: str) -> GenyardError:
-    return GenyardError(
-        Code.request_unsupported,
-        f"{parameter}: {why} ({step.binding.key})",
-        field=f"parameters.{parameter}",
-        context={"binding": step.binding.key},
-    )

@@ -238,12 +238,18 @@ def _snapshot(ref: Ref, run: _Run) -> Snapshot:
 
 
 def _facts(step: BoundStep) -> dict[str, Any]:
+    """A stand-in takes what any model takes; what it made no use of is told: `ignored_parameters` (those of the
+    binding's `wire.ignores` that were given) and `ignored_terms` (words of the prompts)."""
     from genyard.preview import RENDERER_VERSION
     from genyard.preview.understanding import read
 
+    given = step.parameters
     facts: dict[str, Any] = {"renderer": f"genyard preview {RENDERER_VERSION}"}
-    if step.parameters.get("prompt"):
-        facts["ignored_terms"] = list(read(step.parameters["prompt"]).ignored)
+    ignores = step.binding.wire.get("ignores", ())
+    if ignored := [name for name in ignores if given.get(name) not in (None, "")]:
+        facts["ignored_parameters"] = ignored
+    if given.get("prompt") and "prompt" not in ignores:
+        facts["ignored_terms"] = list(read(given["prompt"], given.get("negative_prompt") or "").ignored)
     return facts
 
 
@@ -286,6 +292,7 @@ def _img2img(
             parameters["prompt"],
             seed=(parameters["seed"] + index) % 2**64,
             strength=parameters["strength"],
+            negative_prompt=parameters["negative_prompt"],
         )
         drawn.append(Drawn(role=Role.image, data=encode_png(shaded.pixels)))
     return drawn

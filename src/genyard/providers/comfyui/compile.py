@@ -6,7 +6,9 @@ server: what is known of the endpoint comes in as its node catalogue.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from genyard import comfy
@@ -29,6 +31,9 @@ Json = Any
 #: Parameters that are not values of a template: they are spliced in, or were turned into others before.
 _NOT_VALUES: Final = frozenset({"loras", "controlnets", "aspect_ratio"})
 
+#: What `comfy.fill` names the nodes of the caller's LoRAs.
+_LORA_NODE: Final = re.compile(r"lora(\d+)")
+
 _FILM_CLASSES: Final = frozenset({"SaveVideo", "SaveWEBM", "VHS_VideoCombine"})
 
 
@@ -36,9 +41,10 @@ def compile_steps(steps: Sequence[BoundStep], facts: Facts | None, *, renamed: M
     """`renamed`: model file name of a template or binding → the name it has on this endpoint."""
     catalogue = comfy.Catalogue(facts.catalogue) if facts is not None and facts.catalogue else None
     parts = [_part(step, catalogue, renamed) for step in steps]
+    _check(steps, parts, catalogue)
     fused = comfy.fuse(parts)
     if catalogue is not None and (problems := comfy.check(fused.workflow, catalogue, uploads=fused.uploads)):
-        raise comfy.error_of(problems, field=_field_of(steps))
+        raise comfy.error_of(problems)
     uploads: dict[str, list[Json]] = {}
     inputs: dict[str, PlanInput] = {}
     for step in steps:
@@ -65,8 +71,38 @@ def compile_steps(steps: Sequence[BoundStep], facts: Facts | None, *, renamed: M
     )
 
 
-def _field_of(steps: Sequence[BoundStep]) -> str | None:
-    return "parameters.workflow" if any(step.operation == "run_workflow" for step in steps) else None
+def _check(
+    steps: Sequence[BoundStep], parts: Sequence[comfy.Part], catalogue: comfy.Catalogue | None
+) -> None:
+    """Every problem of every step at once, by the node ids that its workflow has before it is fused."""
+    found = [
+        (_field_of(step, problem), _named(problem, step.name if len(steps) > 1 else ""))
+        for step, part in zip(steps, parts, strict=True)
+        for problem in _problems(step, part.graph, catalogue)
+    ]
+    if found:
+        field = next((field for field, _ in found if field), None)
+        raise comfy.error_of([problem for _, problem in found], field=field)
+
+
+def _problems(step: BoundStep, graph: comfy.Graph, catalogue: comfy.Catalogue | None) -> list[comfy.Problem]:
+    told = comfy.check(graph.workflow, catalogue, uploads=graph.uploads) if catalogue else ()
+    found = [problem for problem in told if problem.kind is not comfy.ProblemKind.no_output]
+    if step.keep and not graph.outputs:
+        message = "nothing in this workflow saves a file; add a node such as SaveImage or SaveVideo"
+        found.append(comfy.Problem(kind=comfy.ProblemKind.no_output, message=message))
+    return found
+
+
+def _named(problem: comfy.Problem, step: str) -> comfy.Problem:
+    return replace(problem, message=f"step {step}: {problem.message}") if step else problem
+
+
+def _field_of(step: BoundStep, problem: comfy.Problem) -> str | None:
+    if step.operation == "run_workflow":
+        return "parameters.workflow"
+    lora = _LORA_NODE.fullmatch(problem.node or "")
+    return f"parameters.loras.{lora[1]}.name" if lora and problem.input == "lora_name" else None
 
 
 def _makes_video(workflow: comfy.Workflow) -> bool:
@@ -103,19 +139,12 @@ def _named_sources(step: BoundStep) -> dict[str, Source]:
 
 
 def _own(step: BoundStep, catalogue: comfy.Catalogue | None) -> comfy.Graph:
-    graph = comfy.own_graph(
+    return comfy.own_graph(
         step.parameters["workflow"],
         values=step.parameters.get("values") or {},
         media=step.parameters.get("media") or {},
         catalogue=catalogue,
     )
-    if step.keep and not graph.outputs:
-        raise GenyardError(
-            Code.workflow_invalid,
-            "nothing in this workflow saves a file; add a node such as SaveImage or SaveVideo",
-            field="parameters.workflow",
-        )
-    return graph
 
 
 def _from_template(

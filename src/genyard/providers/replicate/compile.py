@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -11,12 +10,10 @@ from genyard.catalog import Binding
 from genyard.catalog.pricing import Rates, estimated_usd
 from genyard.errors import Code, GenyardError
 from genyard.operations import OPERATIONS
-from genyard.providers import BoundStep, MediaInput, Plan, PlanInput, PlanOutput
+from genyard.providers import BoundStep, Plan, PlanInput, PlanOutput
 from genyard.providers._fields import flat_input, slots
 
 Json = Any
-
-_SIZE: Final = ("width", "height")
 
 
 class Call(BaseModel):
@@ -25,11 +22,6 @@ class Call(BaseModel):
     model       "owner/name": an official model, always the newest version
     version     "owner/name:64 hex digits": a community model, pinned
     deployment  "owner/name": a deployment of one's own
-    size_of     the role whose picture decides on the output's size: width and height may repeat it, nothing else
-    ranges      parameter → lowest and highest value that the model takes
-    only        parameter → the one value that needs no saying, because the model does that anyway
-    needs       role → why the model cannot do without it
-    why         parameter → the reason that is told with a refusal by `ranges` or `only`
     output      which field of an object output holds the files; else all of them do
     """
 
@@ -38,11 +30,6 @@ class Call(BaseModel):
     model: str | None = None
     version: str | None = None
     deployment: str | None = None
-    size_of: str | None = None
-    ranges: dict[str, tuple[float, float]] = {}
-    only: dict[str, Any] = {}
-    needs: dict[str, str] = {}
-    why: dict[str, str] = {}
     output: str | None = None
 
     @model_validator(mode="after")
@@ -81,19 +68,8 @@ def call_of(binding: Binding) -> Call:
 
 def compile_step(step: BoundStep, rates: Rates) -> Plan:
     call = call_of(step.binding)
-    _require_inputs(step, call)
-    _require_ranges(step, call)
-    _require_size_of_input(step, call)
-    said = {
-        name: value
-        for name, value in step.parameters.items()
-        if name not in call.only and not (call.size_of and name in _SIZE)
-    }
-    bare = BoundStep(
-        name=step.name, operation=step.operation, binding=step.binding, parameters=said, inputs=step.inputs
-    )
-    wanted = list(slots(bare))
-    body: dict[str, Json] = {"input": flat_input(bare)}
+    wanted = list(slots(step))
+    body: dict[str, Json] = {"input": flat_input(step)}
     if call.version is not None:
         body["version"] = call.version.rpartition(":")[2]  # as the official client sends it
     operation = OPERATIONS[step.operation]
@@ -102,10 +78,7 @@ def compile_step(step: BoundStep, rates: Rates) -> Plan:
             "path": call.path,
             "name": call.name,
             "body": body,
-            "slots": [
-                {"name": one.name, "to": one.field.to, "form": one.field.form, "many": one.field.many}
-                for one in wanted
-            ],
+            "slots": [one.as_json() for one in wanted],
             "price": price_terms(step, rates),
             "free_before_start": call.deployment is None,
             "expected": int(step.parameters.get("count") or 1),
@@ -130,51 +103,3 @@ def price_terms(step: BoundStep, rates: Rates) -> dict[str, float]:
     if each is None:
         return {}
     return {"run" if price.per == "request" else "output": each}
-
-
-def _require_inputs(step: BoundStep, call: Call) -> None:
-    for role, why in call.needs.items():
-        if not step.inputs.get(role):
-            raise GenyardError(
-                Code.request_unsupported,
-                f"{step.binding.title} needs an input in the role {role!r}: {why} ({step.binding.key})",
-                field=f"inputs.{role}",
-                context={"binding": step.binding.key},
-            )
-
-
-def _require_ranges(step: BoundStep, call: Call) -> None:
-    for name, value in call.only.items():
-        if (given := step.parameters.get(name)) is not None and given != value:
-            raise _unsupported(step, call, name, f"{given} cannot be had")
-    for name, (low, high) in call.ranges.items():
-        given = step.parameters.get(name)
-        if given is not None and not low <= given <= high:
-            raise _unsupported(step, call, name, f"{given} is outside {low:.16g} to {high:.16g}")
-
-
-def _require_size_of_input(step: BoundStep, call: Call) -> None:
-    """A model that follows its input's size honours a request for exactly that size, and no other."""
-    if call.size_of is None or all(step.parameters.get(name) is None for name in _SIZE):
-        return
-    source = next(iter(step.inputs.get(call.size_of, ())), None)
-    known = (source.width, source.height) if isinstance(source, MediaInput) else (None, None)
-    for name, side in zip(_SIZE, known, strict=True):
-        given = step.parameters.get(name)
-        if given is None or given == side:
-            continue
-        size = "" if side is None else f", here {known[0]}x{known[1]}"
-        raise _unsupported(
-            step, call, name, f"the result is as large as the input {call.size_of}{size}; leave the size out"
-        )
-
-
-def _unsupported(step: BoundStep, call: Call, parameter: str, what: str) -> GenyardError:
-    why: Mapping[str, str] = call.why
-    reason = f"; {why[parameter]}" if parameter in why else ""
-    return GenyardError(
-        Code.request_unsupported,
-        f"{parameter}: {what}{reason} ({step.binding.key})",
-        field=f"parameters.{parameter}",
-        context={"binding": step.binding.key},
-    )

@@ -36,7 +36,7 @@ from genyard.providers import (
     Snapshot,
     State,
 )
-from genyard.providers._fields import put_media
+from genyard.providers._fields import field_of, put_media
 from genyard.providers._http import (
     BROKEN,
     FAILURES,
@@ -145,7 +145,7 @@ class ReplicateProvider:
         told = plan.payload
         given = {**told["body"]["input"]}
         for slot in told["slots"]:
-            field = MappedInput(to=slot["to"], form=slot["form"], many=slot["many"])
+            field = field_of(slot)
             put_media(given, field, await self._said(media[slot["name"]], field))
         body = {**told["body"], "input": given}
         if webhook is not None:

@@ -13,8 +13,8 @@ from genyard.catalog import Binding
 from genyard.catalog.binding import MappedInput
 from genyard.errors import Code, GenyardError
 from genyard.operations import OPERATIONS
-from genyard.providers import BoundStep, Media, MediaInput, Plan, PlanInput, PlanOutput
-from genyard.providers._fields import flat_input, put_media, slots
+from genyard.providers import BoundStep, Media, Plan, PlanInput, PlanOutput
+from genyard.providers._fields import field_of, flat_input, put_media, slots
 from genyard.providers.runpod.comfyui import too_large
 from genyard.providers.runpod.files import Encoding
 from genyard.providers.runpod.wire import MOST_BYTES
@@ -23,7 +23,6 @@ Json = Any
 
 #: A text field of this many bytes is said by its address instead, where there is one.
 _INLINE: Final = 256 * 1024
-_SIZE: Final = ("width", "height")
 
 
 class Call(BaseModel):
@@ -34,10 +33,6 @@ class Call(BaseModel):
     error        dotted paths within the output to a text that means failure, though the job is COMPLETED
     encoding     how files are told; auto: an address, a data URI, or base64 that begins like a picture
     links        field that takes the file itself → field that takes its address, for files too large for a request
-    size_of      the role whose picture decides on the output's size: width and height may repeat it, nothing else
-    ranges       parameter → lowest and highest value that the model takes
-    only         parameter → the one value that needs no saying, because the model does that anyway
-    why          parameter → the reason that is told with a refusal by `ranges` or `only`
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,10 +42,6 @@ class Call(BaseModel):
     error: tuple[str, ...] = ()
     encoding: Encoding = "auto"
     links: dict[str, str] = {}
-    size_of: str | None = None
-    ranges: dict[str, tuple[float, float]] = {}
-    only: dict[str, Any] = {}
-    why: dict[str, str] = {}
 
 
 def call_of(binding: Binding) -> Call:
@@ -62,26 +53,13 @@ def call_of(binding: Binding) -> Call:
 
 def compile_step(step: BoundStep, endpoint: str) -> Plan:
     call = call_of(step.binding)
-    _require_ranges(step, call)
-    _require_size_of_input(step, call)
-    said = {
-        name: value
-        for name, value in step.parameters.items()
-        if name not in call.only and not (call.size_of and name in _SIZE)
-    }
-    bare = BoundStep(
-        name=step.name, operation=step.operation, binding=step.binding, parameters=said, inputs=step.inputs
-    )
-    wanted = list(slots(bare))
+    wanted = list(slots(step))
     operation = OPERATIONS[step.operation]
     return Plan(
         payload={
             "endpoint": call.endpoint_id or endpoint,
-            "input": flat_input(bare),
-            "slots": [
-                {"name": one.name, "to": one.field.to, "form": one.field.form, "many": one.field.many}
-                for one in wanted
-            ],
+            "input": flat_input(step),
+            "slots": [one.as_json() for one in wanted],
             "links": call.links,
             "read": {"paths": list(call.output), "errors": list(call.error), "encoding": call.encoding},
             "rows": [
@@ -97,6 +75,7 @@ def compile_step(step: BoundStep, endpoint: str) -> Plan:
         outputs=(PlanOutput(step=step.name, role=operation.output, where="output"),),
         facts={step.name: {"runpod": call.endpoint_id} if call.endpoint_id else {}},
         video=operation.output == "video",
+        needs_links=any(one.field.form == "url" for one in wanted),
     )
 
 
@@ -107,7 +86,7 @@ async def input_of(plan: Plan, media: Mapping[str, Media]) -> dict[str, Json]:
     room = MOST_BYTES - 100_000
     for slot in told["slots"]:
         one = media[slot["name"]]
-        field = MappedInput(to=slot["to"], form=slot["form"], many=slot["many"])
+        field = field_of(slot)
         other = told["links"].get(field.to)
         if field.form == "url":
             put_media(given, field, await _address(one))
@@ -135,36 +114,3 @@ async def _address(media: Media) -> str:
             field=f"inputs.{media.name}",
         )
     return await media.link()
-
-
-def _require_ranges(step: BoundStep, call: Call) -> None:
-    for name, value in call.only.items():
-        if (given := step.parameters.get(name)) is not None and given != value:
-            raise _unsupported(step, call, name, f"{given} cannot be had")
-    for name, (low, high) in call.ranges.items():
-        given = step.parameters.get(name)
-        if given is not None and not low <= given <= high:
-            raise _unsupported(step, call, name, f"{given} is outside {low:.16g} to {high:.16g}")
-
-
-def _require_size_of_input(step: BoundStep, call: Call) -> None:
-    """A model that follows its input's size honours a request for exactly that size, and no other."""
-    if call.size_of is None or all(step.parameters.get(name) is None for name in _SIZE):
-        return
-    source = next(iter(step.inputs.get(call.size_of, ())), None)
-    known = (source.width, source.height) if isinstance(source, MediaInput) else (None, None)
-    for name, side in zip(_SIZE, known, strict=True):
-        given = step.parameters.get(name)
-        if given is not None and given != side:
-            what = f"the result is as large as the input {call.size_of}; leave the size out"
-            raise _unsupported(step, call, name, what)
-
-
-def _unsupported(step: BoundStep, call: Call, parameter: str, what: str) -> GenyardError:
-    reason = f"; {call.why[parameter]}" if parameter in call.why else ""
-    return GenyardError(
-        Code.request_unsupported,
-        f"{parameter}: {what}{reason} ({step.binding.key})",
-        field=f"parameters.{parameter}",
-        context={"binding": step.binding.key},
-    )

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from genyard.catalog import Binding, load_catalog
+from genyard.errors import Code, GenyardError
 from genyard.operations import OPERATIONS, Role
 from genyard.providers import BoundStep, Facts, MediaInput, Provider, Snapshot, Source, State, StepOutput
 from genyard.testing.comfyui.bench import ComfyUIBench, emulated
@@ -163,3 +164,51 @@ async def test_drawn_then_cut_out_in_one_submission(place: Place) -> None:
     assert [(one.step, one.role) for one in end.outputs] == [("cut", Role.image)]
     assert place.bench.server is not None
     assert place.bench.server.counts.total_runs == 1
+
+
+OWN = next(load_catalog().of("comfyui", "run_workflow"))
+
+
+def own(workflow: dict[str, Any], *, name: str = "step1") -> BoundStep:
+    return BoundStep(
+        name=name, operation="run_workflow", binding=OWN, parameters={"workflow": workflow}, inputs={}
+    )
+
+
+def refused(place: Place, *steps: BoundStep) -> GenyardError:
+    with pytest.raises(GenyardError) as caught:
+        place.provider.compile(steps, place.facts)
+    return caught.value
+
+
+async def test_a_missing_lora_is_named_by_its_parameter(place: Place) -> None:
+    loras = [{"name": "pixel.safetensors", "strength": 1.0}, {"name": "nobody.safetensors", "strength": 1.0}]
+    error = refused(place, bound(BINDINGS["comfyui/txt2img.sdxl"], loras=loras))
+    assert (error.code, error.field) == (Code.provider_missing, "parameters.loras.1.name")
+
+
+async def test_all_that_is_wrong_with_a_callers_workflow_is_told_at_once(place: Place) -> None:
+    workflow = {
+        "3": {"class_type": "NobodyHasThis", "inputs": {"images": ["9", 0]}},
+        "9": {"class_type": "ImageScale", "inputs": {"image": ["8", 0]}},
+    }
+    error = refused(place, own(workflow))
+    assert (error.code, error.field) == (Code.workflow_invalid, "parameters.workflow")
+    for word in ("node 3:", "NobodyHasThis", "node 9 (ImageScale)", "linked to node 8", "saves a file"):
+        assert word in error.message
+    assert "step1" not in error.message
+    assert {one.get("node") for one in error.context["problems"]} == {"3", "9", None}
+
+
+async def test_without_a_catalogue_it_is_still_known_that_nothing_is_saved(place: Place) -> None:
+    with pytest.raises(GenyardError, match="saves a file") as caught:
+        place.provider.compile([own({"1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}}})], None)
+    assert caught.value.code is Code.workflow_invalid
+
+
+async def test_with_several_steps_each_problem_says_its_step(place: Place) -> None:
+    draw = bound(BINDINGS["comfyui/txt2img.sdxl"], name="draw", loras=[{"name": "nobody", "strength": 1.0}])
+    error = refused(place, draw, own({"3": {"class_type": "NobodyHasThis", "inputs": {}}}, name="mine"))
+    assert "step draw: node lora0" in error.message
+    assert "step mine: node 3:" in error.message
+    assert error.field == "parameters.loras.0.name"

@@ -163,11 +163,12 @@ def _longest(words: list[str], clause: int) -> _Token:
 
 
 def read(prompt: str, negative: str = "") -> Wish:
-    """The wish behind a prompt; what the negative prompt names is taken away."""
+    """The wish behind a prompt; what the negative prompt names is taken away, where it can be."""
     quoted = _QUOTED.search(prompt)
     label = next((g for g in quoted.groups() if g), None) if quoted else None
     text = prompt if quoted is None else prompt[: quoted.start()] + ", " + prompt[quoted.end() :]
-    refused = {m for token in _tokens(negative) for m in token.meanings}
+    unwanted = _tokens(negative)
+    refused = {m for token in unwanted for m in token.meanings}
     tokens = [
         t
         for t in _without_negated(_tokens(text))
@@ -196,8 +197,16 @@ def read(prompt: str, negative: str = "") -> Wish:
         transparent=_first(rest, "transparent") is not None or ("scenery", "background") in refused,
         backdrop=next(iter(binding.colours.get("background", ())), None),
         understood=understood,
-        ignored=ignored,
+        ignored=tuple(dict.fromkeys((*ignored, *_unheeded(unwanted)))),
     )
+
+
+def _unheeded(unwanted: list[_Token]) -> Iterator[str]:
+    """What a negative prompt names and cannot take away: only features, items and the background can be."""
+    for token in unwanted:
+        removable = token.a("feature", "item") or ("scenery", "background") in token.meanings
+        if not removable and token.text not in lexicon.STOP:
+            yield token.text
 
 
 def _first(tokens: list[_Token], group: str) -> str | None:

@@ -262,8 +262,6 @@ class Poller:
             self._nudged.clear()
             now = self._clock()
             self._planned = max(self._take_turns(now), self._quiet_until)
-            if self._planned <= now:
-                continue
             with contextlib.suppress(TimeoutError):
                 pause = None if self._planned == float("inf") else max(_TICK, self._planned - now)
                 async with asyncio.timeout(pause):

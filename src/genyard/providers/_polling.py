@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -19,6 +19,7 @@ import aiohttp
 from genyard.errors import Code, GenyardError
 from genyard.providers import Canceled, Ref, Snapshot, State
 from genyard.providers._http import FAILURES, BadStatus
+from genyard.providers._watching import Budget, Watch
 
 Clock = Callable[[], float]
 
@@ -66,83 +67,6 @@ class Counts:
     ended: int | None = None
 
 
-class _Budget:
-    """At most `slots` calls in any `window`: so many per second, and never more within one. Some are kept for those
-    who were woken; the others are spread over the window."""
-
-    def __init__(self, per_second: float) -> None:
-        self._slots = max(2, round(per_second))
-        self._window = self._slots / per_second
-        self._shared = self._slots - max(1, self._slots // 5)
-        self._burst = max(1, self._shared // 4)
-        self._times: deque[float] = deque(maxlen=self._slots)
-
-    def free_at(self, *, urgent: bool) -> float:
-        """When the next call may leave."""
-        if urgent:
-            return self._after(self._slots, self._window)
-        spread = self._window * self._burst / self._shared
-        return max(self._after(self._shared, self._window), self._after(self._burst, spread))
-
-    def _after(self, calls: int, span: float) -> float:
-        return float("-inf") if len(self._times) < calls else self._times[-calls] + span
-
-    def spend(self, now: float) -> None:
-        self._times.append(now)
-
-
-@dataclass(kw_only=True, slots=True, eq=False)
-class _Watch:
-    """One run.
-
-    since    when we learnt that it exists; `started` when it began to execute, by our clock
-    due      when it should be read next, if its turn comes
-    reads    how many reads were begun, `answered` the number of the newest one that is over
-    """
-
-    ref: Ref
-    since: float
-    due: float
-    contact: float
-    pause: float
-    started: float | None = None
-    read_at: float = float("-inf")
-    reads: int = 0
-    answered: int = 0
-    observers: int = 0
-    reading: bool = False
-    latest: Snapshot | None = None
-    failure: Exception | None = None
-    refusal: GenyardError | None = None
-    rests: tuple[asyncio.Timeout, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return str(self.ref["id"])
-
-    @property
-    def ended(self) -> bool:
-        return self.latest is not None and self.latest.state.ended
-
-    def tell(self) -> None:
-        """Whoever rests looks again."""
-        moment = asyncio.get_running_loop().time()
-        for rest in self.rests:
-            if not rest.expired():
-                rest.reschedule(moment)
-
-    async def rest(self, seconds: float, wake: asyncio.Event | None) -> None:
-        """Until `tell`, `wake` or the end of `seconds`. A time-out that is brought forward, not a task for each of
-        them: thousands may rest."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds) as rest:
-                self.rests = (*self.rests, rest)
-                try:
-                    await (asyncio.get_running_loop().create_future() if wake is None else wake.wait())
-                finally:
-                    self.rests = tuple(one for one in self.rests if one is not rest)
-
-
 class Poller:
     """Turns: whoever was woken first; then running ones, the longest unread first (of equals the oldest start);
     then those that wait, every other turn the oldest and every other turn the longest unread, so that nobody is
@@ -167,13 +91,13 @@ class Poller:
     ) -> None:
         self._read, self._stop, self._counts = read, stop, counts
         self._limits, self._clock = limits, clock
-        self._budget = _Budget(calls_per_second)
-        self._watches: dict[str, _Watch] = {}
-        self._woken: dict[str, _Watch] = {}
-        self._running: dict[str, _Watch] = {}
-        self._waiting: dict[str, _Watch] = {}
-        self._unread: OrderedDict[str, _Watch] = OrderedDict()
-        self._likely: dict[str, _Watch] = {}
+        self._budget = Budget(calls_per_second)
+        self._watches: dict[str, Watch] = {}
+        self._woken: dict[str, Watch] = {}
+        self._running: dict[str, Watch] = {}
+        self._waiting: dict[str, Watch] = {}
+        self._unread: OrderedDict[str, Watch] = OrderedDict()
+        self._likely: dict[str, Watch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._pump: asyncio.Task[None] | None = None
         self._nudged = asyncio.Event()
@@ -225,18 +149,18 @@ class Poller:
             if watch.ended or watch.refusal is not None:
                 self._forget(watch)
 
-    def _watch(self, ref: Ref) -> _Watch:
+    def _watch(self, ref: Ref) -> Watch:
         name = str(ref["id"])
         watch = self._watches.get(name)
         if watch is None:
             now = self._clock()
-            watch = _Watch(ref=ref, since=now, due=now, contact=now, pause=self._limits.poll * _FIRST_PAUSE)
+            watch = Watch(ref=ref, since=now, due=now, contact=now, pause=self._limits.poll * _FIRST_PAUSE)
             if len(self._watches) >= _MAX_WATCHES:
                 self._forget(next((one for one in self._watches.values() if not one.observers), None))
             self._watches[name] = self._waiting[name] = self._unread[name] = watch
         return watch
 
-    def _forget(self, watch: _Watch | None) -> None:
+    def _forget(self, watch: Watch | None) -> None:
         if watch is not None and self._watches.get(watch.name) is watch:
             for line in (
                 self._watches,
@@ -248,7 +172,7 @@ class Poller:
             ):
                 line.pop(watch.name, None)
 
-    def _attend(self, watch: _Watch) -> None:
+    def _attend(self, watch: Watch) -> None:
         """The pump runs, and knows of this run if it is due before anything that the pump has planned."""
         if self._pump is None or self._pump.done():
             self._pump = asyncio.create_task(self._keep_reading(), name="genyard-poll")
@@ -290,7 +214,7 @@ class Poller:
             else:
                 return self._next_time(now)
 
-    def _next_woken(self) -> _Watch | None:
+    def _next_woken(self) -> Watch | None:
         for name, watch in list(self._woken.items()):
             if watch.ended:
                 del self._woken[name]
@@ -298,7 +222,7 @@ class Poller:
                 return watch
         return None
 
-    def _next_due(self, now: float) -> _Watch | None:
+    def _next_due(self, now: float) -> Watch | None:
         running = [one for one in self._running.values() if one.due <= now and _may_be_read(one)]
         if running:
             return min(running, key=lambda one: (one.due, one.started))
@@ -313,7 +237,7 @@ class Poller:
             times.append(self._counted_at + self._limits.poll * _COUNTING)
         return max(now, min(times, default=float("inf")))
 
-    def _begin(self, watch: _Watch, now: float) -> None:
+    def _begin(self, watch: Watch, now: float) -> None:
         self._woken.pop(watch.name, None)
         self._likely.pop(watch.name, None)
         if watch.name in self._unread:
@@ -361,7 +285,7 @@ class Poller:
 
     # Reads
 
-    async def _look(self, watch: _Watch) -> None:
+    async def _look(self, watch: Watch) -> None:
         number = watch.reads
         try:
             await self._learn(watch, await self._read(watch.ref))
@@ -381,7 +305,7 @@ class Poller:
             watch.reading, watch.answered = False, number
             watch.tell()
 
-    async def _learn(self, watch: _Watch, seen: Snapshot) -> None:
+    async def _learn(self, watch: Watch, seen: Snapshot) -> None:
         now = self._clock()
         watch.contact, watch.failure, self._troubles = now, None, 0
         if seen.state is State.running and watch.started is None:
@@ -397,7 +321,7 @@ class Poller:
         watch.due = min(now + watch.pause, max(now, self._deadline(watch)))
         watch.pause = min(self._limits.poll, watch.pause * _GROWTH)
 
-    def _line_up(self, watch: _Watch) -> None:
+    def _line_up(self, watch: Watch) -> None:
         if self._watches.get(watch.name) is not watch:
             return
         for line in (self._running, self._waiting, self._unread, self._likely):
@@ -407,15 +331,15 @@ class Poller:
         else:
             self._waiting[watch.name] = self._unread[watch.name] = watch
 
-    def _limit(self, watch: _Watch) -> float:
+    def _limit(self, watch: Watch) -> float:
         if watch.started is None:
             return self._limits.queue
         return self._limits.video if watch.ref.get("video") else self._limits.image
 
-    def _deadline(self, watch: _Watch) -> float:
+    def _deadline(self, watch: Watch) -> float:
         return (watch.since if watch.started is None else watch.started) + self._limit(watch)
 
-    async def _end(self, watch: _Watch, seen: Snapshot) -> Snapshot:
+    async def _end(self, watch: Watch, seen: Snapshot) -> Snapshot:
         """Over its time: stopped, unless it has just ended by itself. What it has cost stays with it."""
         stopped = await self._stop(watch.ref)
         self._budget.spend(self._clock())
@@ -425,7 +349,7 @@ class Poller:
             return after
         return replace(after, state=State.failed, outputs=(), error=self._too_late(watch, seen, stopped))
 
-    def _too_late(self, watch: _Watch, seen: Snapshot, stopped: Canceled) -> GenyardError:
+    def _too_late(self, watch: Watch, seen: Snapshot, stopped: Canceled) -> GenyardError:
         limit = self._limit(watch)
         context = {"limit_seconds": limit, "stopped": stopped.reached}
         if watch.started is None:
@@ -436,7 +360,7 @@ class Poller:
         text = f"it ran for longer than {limit:g} seconds and {how}"
         return GenyardError(Code.provider_timeout, text, context=context)
 
-    def _suffer(self, watch: _Watch, failure: Exception) -> None:
+    def _suffer(self, watch: Watch, failure: Exception) -> None:
         """It cannot be read now: later, and not for ever. Where the place itself is away, nobody is read."""
         now = self._clock()
         watch.failure = failure
@@ -455,7 +379,7 @@ class Poller:
             self._quiet_until = now + max(min(pause, 4 * self._limits.poll), asked)
 
 
-def _may_be_read(watch: _Watch) -> bool:
+def _may_be_read(watch: Watch) -> bool:
     return bool(watch.observers) and not watch.reading and not watch.ended
 
 
@@ -477,7 +401,7 @@ def _differs(seen: Snapshot, previous: Snapshot | None) -> bool:
     )
 
 
-def _what_is_known(watch: _Watch, previous: Snapshot | None) -> Snapshot:
+def _what_is_known(watch: Watch, previous: Snapshot | None) -> Snapshot:
     """Nothing new within the interval. A run that was never read may just not have had its turn."""
     if (known := watch.latest or previous) is not None:
         return known

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,3 +114,47 @@ def test_a_wrong_file_stops_genyard_at_the_start(tmp_path: Path, name: str, text
     assert wrong.value.code is Code.settings_invalid
     with pytest.raises(GenyardError, match="GENYARD_BINDINGS"):
         load_catalog(tmp_path / "nowhere")
+
+
+def python_of(page: Path) -> str:
+    [code] = re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return str(code)
+
+
+async def test_a_request_is_pinned_as_the_page_says(
+    make_settings: MakeSettings, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [_, toml] = re.findall(
+        r"^```toml\n(.*?)^```",
+        (HOWTO / "choose-a-place.md").read_text(),
+        flags=re.MULTILINE | re.DOTALL,
+    )
+    endpoints = {name: Setup(kind="flux") for name in ("abc123", "def456")}
+    async with Emulators(runpod={"endpoints": endpoints}) as emulators:
+        (folder / "genyard.toml").write_text(toml)
+        settings = make_settings(RUNPOD_API_KEY=emulators.runpod.key, **emulators.addresses)
+        assert settings.database_url is not None
+        monkeypatch.setenv("GENYARD_DATA", str(folder))
+        monkeypatch.setenv("DATABASE_URL", settings.database_url.get_secret_value())
+        monkeypatch.setenv("RUNPOD_API_KEY", emulators.runpod.key)
+        monkeypatch.setenv("RUNPOD_BASE_URL", emulators.addresses["RUNPOD_BASE_URL"])
+        page: dict[str, Any] = {}
+        exec(python_of(HOWTO / "choose-a-place.md"), page)
+        assert await page["on_the_fast_one"]() == "succeeded"
+        taken = {name: len(one.jobs) for name, one in emulators.runpod.endpoints.items()}
+        assert taken == {"abc123": 1, "def456": 0}
+
+
+async def test_the_readmes_program_leaves_a_picture(make_settings: MakeSettings, folder: Path) -> None:
+    url = make_settings().database_url
+    assert url is not None
+    environment = {
+        "GENYARD_DATA": str(folder),
+        "DATABASE_URL": url.get_secret_value(),
+        "PATH": "/usr/bin:/bin",
+    }
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", python_of(HOWTO.parent.parent / "README.md"), cwd=folder, env=environment
+    )
+    assert await asyncio.wait_for(program.wait(), 60) == 0
+    assert list((folder / "out").glob("*.png"))

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from genyard.errors import Code, GenyardError
-from genyard.settings import load_settings
+from genyard.media import MediaLimits
+from genyard.settings import (
+    EndpointSettings,
+    ServerSettings,
+    Settings,
+    StorageSettings,
+    Timeouts,
+    load_settings,
+)
 from genyard.settings.environment import ENDPOINTS, FIELDS, VARIABLES
 
 
@@ -212,13 +223,36 @@ def test_the_level_of_logs_may_be_shouted(tmp_path: Path) -> None:
     assert load_settings({"GENYARD_LOG_LEVEL": "DEBUG"}, tmp_path).log_level == "debug"
 
 
+ROOT = Path(__file__).parents[2]
+NAMES = {*VARIABLES, *ENDPOINTS, *(name for fields in FIELDS.values() for name in fields.values())}
+NAMES |= {"COMFYUI_ENDPOINT", "COMFYUI_API_URL", "COMFYUI_API_PORT", "COMFYUI_TIMEOUT"}
+NAMES |= {"COMFYUI_POLL_INTERVAL", "GENYARD_DATA", "GENYARD_CONFIG"}
+
+
 def test_the_example_lists_every_name_with_a_word_on_it_and_starts_as_it_is(tmp_path: Path) -> None:
-    example = Path(__file__).parents[2] / ".env.example"
+    example = ROOT / ".env.example"
     lines = example.read_text().splitlines()
-    listed = {line.partition("=")[0] for line in lines if line and not line.startswith("#")}
-    known = {*VARIABLES, *ENDPOINTS, *(name for fields in FIELDS.values() for name in fields.values())}
-    known |= {"COMFYUI_ENDPOINT", "COMFYUI_API_URL", "COMFYUI_API_PORT", "COMFYUI_TIMEOUT"}
-    known |= {"COMFYUI_POLL_INTERVAL", "GENYARD_DATA", "GENYARD_CONFIG"}
-    assert listed == known
+    assert {line.partition("=")[0] for line in lines if line and not line.startswith("#")} == NAMES
     (tmp_path / ".env").write_text(example.read_text())
     assert list(load_settings({}, tmp_path).endpoints) == ["preview"]
+
+
+def test_the_reference_page_names_every_variable_and_its_file_says_everything(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "reference" / "settings.md").read_text()
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == NAMES
+    [example] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "genyard.toml").write_text(example)
+    settings = load_settings({}, tmp_path)
+    assert settings.routes["animate_photo"] == "films"
+    assert not any(one.missing for one in settings.endpoints.values())
+
+    told = tomllib.loads(example)
+    assert set(told) == set(Settings.model_fields)
+    places = told["endpoints"].values()
+    assert {field for place in places for field in place} == set(EndpointSettings.model_fields)
+    [waits] = [place["timeouts"] for place in places if "timeouts" in place]
+    assert waits == Timeouts().model_dump()
+    assert set(told["storage"]) == set(StorageSettings.model_fields)
+    assert set(told["server"]) == set(ServerSettings.model_fields)
+    assert told["limits"] == asdict(MediaLimits())

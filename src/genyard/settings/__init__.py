@@ -31,7 +31,15 @@ from genyard.errors import Code, GenyardError
 from genyard.media import MediaLimits
 from genyard.settings.environment import FIELDS, PROVIDER_NEEDS, apply
 
-__all__ = ["PROVIDER_NEEDS", "EndpointSettings", "ServerSettings", "Settings", "load_settings"]
+__all__ = [
+    "PROVIDER_NEEDS",
+    "EndpointSettings",
+    "ServerSettings",
+    "Settings",
+    "StorageSettings",
+    "Timeouts",
+    "load_settings",
+]
 
 ProviderKind = Literal["preview", "comfyui", "runpod", "scenario", "replicate"]
 

@@ -248,6 +248,7 @@ class Health:
 
     error     why it cannot be used: it does not answer (then `reachable` is false), refuses us, is something else
     problems  binding key → what stands in its way (missing node, missing file)
+    at_once   how many submissions the place lets us have open, where it says so
     """
 
     reachable: bool
@@ -256,6 +257,7 @@ class Health:
     error: GenyardError | None = None
     facts: Facts = Facts()
     problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    at_once: int | None = None
 
 
 class Provider(Protocol):

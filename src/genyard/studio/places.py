@@ -94,8 +94,11 @@ class Places:
     async def save(self) -> None:
         """Tells the database which endpoints there are and how much each may do at once."""
         for place in self.all.values():
-            cap = place.daily_cap if place.provider.capabilities.paid else None
-            await self._jobs.save_endpoint(place.name, place.endpoint.kind, place.capacity, cap)
+            await self._save(place, place.capacity)
+
+    async def _save(self, place: Place, capacity: int) -> None:
+        cap = place.daily_cap if place.provider.capabilities.paid else None
+        await self._jobs.save_endpoint(place.name, place.endpoint.kind, capacity, cap)
 
     async def health(self, name: str, *, max_age: float = _FRESH_SECONDS) -> Health:
         async with self._locks[name]:
@@ -131,8 +134,11 @@ class Places:
         return health.facts
 
     async def _check(self, name: str) -> Health:
-        health = await self.all[name].provider.check()
+        place = self.all[name]
+        health = await place.provider.check()
         self._health[name] = (self._clock(), health)
+        if health.at_once is not None:
+            await self._save(place, max(1, min(place.capacity, health.at_once)))
         if health.error is None and health.facts != self._facts.get(name):
             self._facts[name] = health.facts
             await self._jobs.save_facts(name, health.facts, self.all[name].source)

@@ -22,7 +22,7 @@ async def test_one_job_of_each_kind_at_each_place(data_folder: Path, tmp_path: P
         "--emulated",
         "out",
         cwd=tmp_path,
-        env={**_bare(os.environ), "GENYARD_DATA": str(data_folder)},
+        env={**_bare(os.environ), "GENYARD_DATA": str(data_folder)},  # noqa: TID251 (a child gets one)
         stdout=asyncio.subprocess.PIPE,
     )
     async with asyncio.timeout(150):

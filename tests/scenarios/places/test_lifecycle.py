@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from conftest import MakeSettings
 from genyard.app import Product, serve, working
 from genyard.errors import Code
 from genyard.jobs.model import AttemptState, JobState
@@ -182,3 +184,14 @@ async def test_no_key_and_no_prompt_is_left_anywhere(
     assert secret_prompt not in caplog.text
     assert failed.error is not None
     assert secret_prompt not in str(failed.error)
+
+
+async def test_the_limit_of_a_scenario_team_is_our_own(make_settings: MakeSettings, tmp_path: Path) -> None:
+    """More than the team may have open wait here: nothing is refused there."""
+    async with Emulators(scenario={"parallel_custom_jobs": 2, "run_seconds": 0.2}) as emulators:
+        bench = Bench(make_settings, tmp_path, emulators)
+        async with bench.start(env(emulators, "scenario")) as product, working(product):
+            jobs = [(await product.studio.submit(DRAWING)).job for _ in range(5)]
+            ends = [await ended(product, job.id) for job in jobs]
+    assert [job.state for job in ends] == [JobState.succeeded] * 5
+    assert [len(job.attempts) for job in ends] == [1] * 5

@@ -300,6 +300,7 @@ class ScenarioProvider:
         try:
             await self._wire.any_model()
             facts = await self._facts()
+            at_once = await self._wire.at_once(legacy=self._bindings == "scenario-legacy")
         except FAILURES as failure:
             error = self._told(failure)
             return Health(reachable=error.code is not Code.provider_unreachable, error=error)
@@ -308,7 +309,7 @@ class ScenarioProvider:
             for binding in load_catalog().of(self._bindings)
             if (told := problem_of(binding.wire, _fields_of(binding.fields), facts)) is not None
         }
-        return Health(reachable=True, facts=facts, problems=problems)
+        return Health(reachable=True, facts=facts, problems=problems, at_once=at_once)
 
     def _told(self, failure: Failure) -> GenyardError:
         if isinstance(failure, BadStatus):

@@ -144,6 +144,23 @@ class _ModelsAnswer(_Answer):
     models: tuple[Json, ...]
 
 
+class _Team(_Answer):
+    id: str
+
+
+class _TeamsAnswer(_Answer):
+    teams: tuple[_Team, ...]
+
+
+class _TeamLimits(_Answer):
+    parallel_custom_jobs: int | None = None
+    parallel_inferences: int | None = None
+
+
+class _LimitsAnswer(_Answer):
+    limits: _TeamLimits
+
+
 def _read(shape: type[Shape], answer: Json) -> Shape:
     """Nothing of the answer goes into the failure: it may quote a prompt or a signed link."""
     try:
@@ -215,6 +232,19 @@ class Wire:
                 return None
             raise
         return _read(_ModelAnswer, answer).model.inputs or ()
+
+    async def at_once(self, *, legacy: bool) -> int | None:
+        """How many jobs the team may have open; None where the key may not ask."""
+        try:
+            teams = _read(_TeamsAnswer, await self._http.get(self._url("teams"))).teams
+            if not teams:
+                return None
+            told = _read(_LimitsAnswer, await self._http.get(self._url(f"teams/{teams[0].id}/limits"))).limits
+        except BadStatus as refused:
+            if refused.status in (403, 404):
+                return None
+            raise
+        return told.parallel_inferences if legacy else told.parallel_custom_jobs
 
     def _url(self, path: str) -> Any:
         return self._base.joinpath(*path.split("/"))

@@ -20,8 +20,9 @@ router = APIRouter(tags=["places"])
 async def receive_hook(
     endpoint: str, attempt_id: UUID, token: str, request: Request, parts: WithParts
 ) -> dict[str, bool]:
-    """For RunPod and Replicate: they call it when a submission changes. It only makes genyard look sooner. (RunPod calls
-    again where it is not answered with 200.)"""
+    """For RunPod and Replicate: they call it when a submission changes. It only makes genyard look sooner.
+
+    (RunPod calls again where it is not answered with 200.)"""
     headers = {name.lower(): value for name, value in request.headers.items()}
     await parts.studio.hook(endpoint, attempt_id, token, headers, await request.body())
     return {"heard": True}

@@ -22,7 +22,10 @@ ENTRY: Final = [sys.executable, "-m", "genyard"]
 #: As root, PostgreSQL runs as another user and must be able to reach its data.
 ROOT_FOLDER: Final = Path("/var/lib/genyard-tests")
 #: What a developer may have set must not reach the tests.
-FOREIGN: Final = ("GENYARD_", "COMFYUI_", "IMAGE_GENERATION_", "DATABASE_URL", "R2_", "S3_", "AWS_")
+FOREIGN: Final = (
+    *("GENYARD_", "IMAGE_GENERATION_", "DATABASE_URL", "R2_", "S3_", "AWS_"),
+    *("COMFYUI_", "RUNPOD_", "SCENARIO_", "REPLICATE_"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

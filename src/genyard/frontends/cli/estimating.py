@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def add_to(app: typer.Typer) -> None:
-    group = typer.Typer(help=f"{summary('estimate')} Runs nothing, keeps nothing.")
+    group = typer.Typer(help=summary("estimate"))
     for name, making in MAKING.items():
         group.command(name=name, help=f"What `genyard {name}` would cost; takes the same arguments.")(
             command_of(making, _work(name))

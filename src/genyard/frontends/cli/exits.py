@@ -64,6 +64,9 @@ _OWN_WORDS: Final[Mapping[Code, str]] = {
     Code.internal: "a defect of genyard: please report it with the trace id",
 }
 
+#: Where the field says more than the code.
+_WORDS_BY_FIELD: Final[Mapping[str, str]] = {"--max-usd": "raise --max-usd, or ask for less"}
+
 #: Parameters whose option has another name.
 _OPTION_NAMES: Final[Mapping[str, str]] = {
     "negative_prompt": "--negative",
@@ -105,6 +108,7 @@ def complain(error: GenyardError, trace_id: str | None) -> None:
     if where and not message.startswith(where):
         message = f"{where}: {message}"
     words = _OWN_WORDS.get(error.code, _REMEDY_WORDS[error.remedy])
+    words = _WORDS_BY_FIELD.get(error.field or "", words)
     trace = f" · trace {trace_id}" if trace_id else ""
     typer.secho("genyard: ", err=True, fg="red", bold=True, nl=False)
     typer.echo(message, err=True)

@@ -18,6 +18,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "pixelate": ("making", "Turn a picture into pixel art."),
     "run": ("making", "Run your own ComfyUI workflow, a request of several steps, or a batch."),
     "estimate": ("estimating", "What a command would cost, before it is given."),
+    "try": ("trying", "One cheap real request per operation at an endpoint, with a report."),
     "jobs": ("jobs", "List jobs, newest first; `jobs show ID` says more."),
     "cancel": ("jobs", "Stop a job, whether it waits or runs."),
     "rerun": ("jobs", "The same request again: same seeds, or new ones."),

@@ -72,8 +72,8 @@ class Offer:
             "today": dict(self.today),
         }
 
-    def lines(self, done: int) -> list[str]:
-        rows = "1 row" if len(self.prices) == 1 else f"{len(self.prices)} rows"
+    def lines(self, done: int, what: str = "row") -> list[str]:
+        rows = f"1 {what}" if len(self.prices) == 1 else f"{len(self.prices)} {what}s"
         said = [f"{rows} to run" + (f", {done} done before" if done else "")]
         if self.prices and not self.paid:
             return [f"{said[0]}: nothing is charged where they go"]
@@ -88,7 +88,7 @@ class Offer:
         for name, one in self.today.items():
             said.append(today_line(name, one))
             if self._share_of(name) > one["daily_cap_usd"] - one["spent_usd"]:
-                said.append(f"  ! {name}'s cap has no room for all of it: the rows beyond it will be refused")
+                said.append(f"  ! {name}'s cap has no room for all of it: what is beyond it will be refused")
         return said
 
     def _share_of(self, endpoint: str) -> float:
@@ -114,6 +114,19 @@ class Offer:
                 "--yes",
             )
         typer.confirm("Go on?", abort=True, err=True)
+
+    def require_small(self, *, yes: bool, max_usd: float) -> None:
+        """Asks before more than `max_usd` is spent, where somebody is there; what is less needs nobody's word."""
+        if yes or self.held <= max_usd:
+            return
+        if not sys.stdin.isatty():
+            raise GenyardError(
+                Code.spend_capped,
+                f"estimated at {money(self.held)}, more than --max-usd {money(max_usd)}, and nobody is there to ask; "
+                "nothing was run",
+                field="--max-usd",
+            )
+        typer.confirm(f"That is more than {money(max_usd)}. Go on?", abort=True, err=True)
 
 
 class Budget:

@@ -100,3 +100,10 @@ def test_environment_names_in_the_pages_are_known(page: Path) -> None:
     for block in blocks(page, "sh"):
         named |= {line.partition("=")[0] for line in block.splitlines() if re.match(r"[A-Z0-9_]+=", line)}
     assert named - known - {"KEY"} <= {"GENYARD_LIVE_COMFYUI", "GENYARD_LIVE_COMFYUI_START"}
+
+
+def test_every_environment_name_is_among_the_settings() -> None:
+    page = (ROOT / "docs" / "reference" / "settings.md").read_text()
+    names = re.findall(r"^([A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), flags=re.MULTILINE)
+    assert names
+    assert [name for name in names if f"`{name}`" not in page] == []

@@ -10,9 +10,9 @@ import pytest
 from genyard.errors import Code, Remedy
 from genyard.operations import Role
 from genyard.providers import State
-from genyard.providers._http import Place
+from genyard.providers._http import BadStatus, Place, seconds_of
 from genyard.providers.replicate.outcome import failure_of, progress_of, refusal_of, snapshot_of
-from genyard.providers.replicate.wire import Prediction, Refused, seconds_of
+from genyard.providers.replicate.wire import Prediction
 
 NOW = 1_790_000_000.0
 AT = "2026-09-21T13:33:{:06.3f}Z"
@@ -254,8 +254,8 @@ class TestWords:
         ],
     )
     def test_a_refusal(self, status: int, body: Any, code: Code) -> None:
-        refused = Refused(status, json.dumps(body), "application/problem+json", None)
-        error = refusal_of(refused, PLACE, "submitting", name="a/b", given={"prompt": "secret"}, now=NOW)
+        refused = BadStatus(status, json.dumps(body), "application/problem+json")
+        error = refusal_of(refused, PLACE, "submitting", name="a/b", given={"prompt": "secret"})
         assert error.code is code
         if status in (401, 402, 403):
             assert "REPLICATE_API_TOKEN" in error.message
@@ -272,8 +272,8 @@ class TestWords:
     )
     def test_how_long_a_rate_limit_lasts(self, header: str | None, text: str, seconds: float | None) -> None:
         """P2."""
-        refused = Refused(429, json.dumps({"detail": text}), "application/json", header)
-        error = refusal_of(refused, PLACE, "submitting", name="a/b", given=None, now=NOW)
+        refused = BadStatus(429, json.dumps({"detail": text}), "application/json", seconds_of(header, NOW))
+        error = refusal_of(refused, PLACE, "submitting", name="a/b", given=None)
         assert error.code is Code.provider_busy
         assert error.context["retry_after"] == seconds
 

@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, NoReturn
 
 import aiohttp
+from aiohttp.payload import AsyncIterablePayload
 from yarl import URL
 
 from genyard.errors import Code, GenyardError
+from genyard.providers import Media
 
 Json = Any
 
 #: How much of a body is read to find out what answered.
 BODY_HEAD: Final = 2_000
+
+#: An answer below this size is parsed at once; a thread would take longer.
+_INLINE_BYTES: Final = 256 * 1024
 
 #: The connection never opened: nothing can have been accepted.
 NEVER_OPENED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
@@ -91,13 +98,15 @@ class Timeouts:
 
 
 class BadStatus(Exception):
-    """An answer outside 2xx, before anybody decided what it means. `body` is the beginning of it."""
+    """An answer outside 2xx, before anybody decided what it means. `body` is the beginning of it; `retry_after` are
+    the seconds that the place wants us to wait, if it says so in the header of that name."""
 
-    def __init__(self, status: int, body: str, content_type: str) -> None:
+    def __init__(self, status: int, body: str, content_type: str, retry_after: float | None = None) -> None:
         super().__init__(f"HTTP {status}")
         self.status = status
         self.body = body
         self.content_type = content_type
+        self.retry_after = retry_after
 
     @property
     def json(self) -> Json:
@@ -150,24 +159,26 @@ class Http:
             await self._session.close()
 
     async def get(self, url: URL, **options: Any) -> Json:
-        return await self._json("GET", url, **options)
+        return await self.call("GET", url, **options)
 
     async def post(self, url: URL, **options: Any) -> Json:
-        """None for an empty answer."""
-        return await self._json("POST", url, **options)
+        return await self.call("POST", url, **options)
 
-    async def _json(self, method: str, url: URL, **options: Any) -> Json:
+    async def call(self, method: str, url: URL, *, patience: float | None = None, **options: Any) -> Json:
+        """The JSON of the answer; None for an empty one. `patience`: seconds, for calls that carry much."""
         async with (
-            asyncio.timeout(self.timeouts.answer),
+            asyncio.timeout(patience or self.timeouts.answer),
             self.session.request(method, url, **options) as answer,
         ):
             body = await answer.read()
             if not 200 <= answer.status < 300:
-                raise BadStatus(answer.status, _text(body), answer.content_type)
+                raise _bad_status(answer, body)
             if not body:
                 return None
             try:
-                return json.loads(body)
+                if len(body) < _INLINE_BYTES:
+                    return json.loads(body)
+                return await asyncio.to_thread(json.loads, body)
             except ValueError:
                 raise NotJson(_text(body), answer.content_type) from None
 
@@ -179,10 +190,35 @@ class Http:
         )
         async with self.session.get(url, timeout=timeout, **options) as answer:
             if not 200 <= answer.status < 300:
-                raise BadStatus(
-                    answer.status, _text(await answer.content.read(BODY_HEAD)), answer.content_type
-                )
+                raise _bad_status(answer, await answer.content.read(BODY_HEAD))
             yield answer
+
+
+class SizedPayload(AsyncIterablePayload):
+    """A stream whose length is known, so that the upload carries a Content-Length."""
+
+    def __init__(self, media: Media) -> None:
+        super().__init__(media.open(), content_type=media.media_type)
+        self._size = media.size
+
+
+def _bad_status(answer: aiohttp.ClientResponse, body: bytes) -> BadStatus:
+    wait = seconds_of(answer.headers.get("Retry-After"), time.time())
+    return BadStatus(answer.status, _text(body), answer.content_type, wait)
+
+
+def seconds_of(retry_after: str | None, now: float) -> float | None:
+    """Of a Retry-After header: seconds, or a date. `now`: the wall clock."""
+    if retry_after is None:
+        return None
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - now)
+    except ValueError:
+        return None
 
 
 def _text(body: bytes) -> str:
@@ -196,6 +232,8 @@ def error_of(failure: Failure, place: Place, doing: str) -> GenyardError:
     if isinstance(failure, BadStatus):
         code = _STATUS_CODES.get(failure.status, _by_class(failure.status))
         context["status"] = failure.status
+        if failure.retry_after is not None:
+            context["retry_after"] = failure.retry_after
         return GenyardError(code, f"{where} {_told(failure, place)} (while {doing})", context=context)
     if isinstance(failure, NotJson):
         return GenyardError(

@@ -11,21 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
-from aiohttp.payload import AsyncIterablePayload
 from yarl import URL
 
 from genyard.providers import Media
-from genyard.providers._http import BODY_HEAD, BadStatus, Http, NotJson
+from genyard.providers._http import BODY_HEAD, BadStatus, Http, NotJson, SizedPayload
 
 Json = Any
-
-
-class _SizedPayload(AsyncIterablePayload):
-    """A stream whose length is known, so that the upload carries a Content-Length."""
-
-    def __init__(self, media: Media) -> None:
-        super().__init__(media.open(), content_type=media.media_type)
-        self._size = media.size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +129,7 @@ class Wire:
     async def upload(self, media: Media, *, subfolder: str, filename: str) -> str:
         """The name under which a loader node finds it."""
         form = aiohttp.FormData()
-        form.add_field("image", _SizedPayload(media), filename=filename, content_type=media.media_type)
+        form.add_field("image", SizedPayload(media), filename=filename, content_type=media.media_type)
         form.add_field("subfolder", subfolder)
         form.add_field("type", "input")
         answer = _dict(await self.http.post(self._at("upload/image"), data=form), "name")

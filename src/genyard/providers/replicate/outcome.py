@@ -20,8 +20,8 @@ from genyard.errors import Code, GenyardError
 from genyard.media import MEDIA_TYPES
 from genyard.operations import Role
 from genyard.providers import Cost, Ref, RemoteOutput, Snapshot, State
-from genyard.providers._http import Place, error_of
-from genyard.providers.replicate.wire import Prediction, Refused, seconds_of
+from genyard.providers._http import BadStatus, Place, error_of
+from genyard.providers.replicate.wire import Prediction
 
 Json = Any
 
@@ -273,9 +273,7 @@ def failure_of(seen: Prediction) -> GenyardError:
     return GenyardError(Code.provider_failed, f"the prediction failed: {told}", context=context)
 
 
-def refusal_of(
-    refused: Refused, place: Place, doing: str, *, name: str, given: Json, now: float
-) -> GenyardError:
+def refusal_of(refused: BadStatus, place: Place, doing: str, *, name: str, given: Json) -> GenyardError:
     """A call that was answered outside 2xx, and was surely not accepted. `given`: the input, whose words are not
     repeated."""
     problem = refused.json if isinstance(refused.json, Mapping) else {}
@@ -283,7 +281,7 @@ def refusal_of(
     told = f": {detail}" if detail else ""
     context = {"status": refused.status, "doing": doing}
     if refused.status == 429:
-        context["retry_after"] = wait_of(refused, now)
+        context["retry_after"] = wait_of(refused)
         return GenyardError(Code.provider_busy, f"Replicate's rate limit is reached{told}", context=context)
     if refused.status == 402:
         text = (
@@ -304,10 +302,10 @@ def refusal_of(
     return error_of(refused, place, doing)
 
 
-def wait_of(refused: Refused, now: float) -> float | None:
+def wait_of(refused: BadStatus) -> float | None:
     """Seconds until a rate limit lets us in again: by the header, else by the text."""
-    if (told := seconds_of(refused.retry_after, now)) is not None:
-        return told
+    if refused.retry_after is not None:
+        return refused.retry_after
     for pattern in _WAITS:
         if (found := pattern.search(refused.body)) is not None:
             return float(found.group(1))

@@ -41,6 +41,7 @@ from genyard.providers._http import (
     BROKEN,
     FAILURES,
     NEVER_OPENED,
+    BadStatus,
     Http,
     NotJson,
     Place,
@@ -52,7 +53,7 @@ from genyard.providers._polling import Limits, Poller
 from genyard.providers.replicate.compile import call_of, compile_step
 from genyard.providers.replicate.outcome import files_of, refusal_of, snapshot_of
 from genyard.providers.replicate.signature import could_be_signed, is_signed
-from genyard.providers.replicate.wire import Prediction, Refused, Wire
+from genyard.providers.replicate.wire import Prediction, Wire
 
 Json = Any
 
@@ -171,7 +172,7 @@ class ReplicateProvider:
             return await media.link()
         try:
             return await self._wire.upload(media)
-        except Refused as refused:
+        except BadStatus as refused:
             if refused.status == 413 and media.link is not None:
                 return await media.link()
             if refused.status == 413:
@@ -193,15 +194,17 @@ class ReplicateProvider:
             return await self._wire.create(path, body, cancel_after=patience)
         except NEVER_OPENED as failure:
             raise_for(failure, self._place, "submitting")
-        except Refused as refused:
+        except BadStatus as refused:
             if refused.status < 500 and refused.status != 408:
                 raise self._refusal(refused, "submitting", name=name, given=body["input"]) from refused
             raise _lost(f"Replicate answered the submission with HTTP {refused.status}") from refused
         except (NotJson, *BROKEN) as failure:
             raise _lost("the answer to the submission never came") from failure
 
-    def _refusal(self, refused: Refused, doing: str, *, name: str = "it", given: Json = None) -> GenyardError:
-        return refusal_of(refused, self._place, doing, name=name, given=given, now=self._now())
+    def _refusal(
+        self, refused: BadStatus, doing: str, *, name: str = "it", given: Json = None
+    ) -> GenyardError:
+        return refusal_of(refused, self._place, doing, name=name, given=given)
 
     async def find(self, key: UUID) -> None:
         return None
@@ -214,7 +217,7 @@ class ReplicateProvider:
     async def _read(self, ref: Ref) -> Snapshot:
         try:
             return snapshot_of(await self._wire.get(ref["id"]), ref, self._now())
-        except Refused as refused:
+        except BadStatus as refused:
             if refused.status in (404, 410):
                 error = GenyardError(Code.provider_lost, "Replicate does not know the prediction any more")
                 return Snapshot(state=State.lost, error=error)
@@ -225,7 +228,7 @@ class ReplicateProvider:
     async def cancel(self, ref: Ref) -> Canceled:
         try:
             return await self._stop(ref)
-        except Refused as refused:
+        except BadStatus as refused:
             raise self._refusal(refused, "canceling a run") from refused
         except FAILURES as failure:
             raise_for(failure, self._place, "canceling a run")
@@ -234,7 +237,7 @@ class ReplicateProvider:
         """What counts is the prediction's state afterwards: what the call answers after the end is not documented."""
         try:
             seen = await self._wire.cancel(ref["id"])
-        except Refused as refused:
+        except BadStatus as refused:
             if refused.status in (401, 402, 403, 408, 429) or refused.status >= 500:
                 raise
             if refused.status in (404, 410):

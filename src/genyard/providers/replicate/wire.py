@@ -7,20 +7,16 @@ with the output already there, and tells nothing that a webhook or the next read
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
-from aiohttp.payload import AsyncIterablePayload
 from pydantic import BaseModel, ConfigDict, ValidationError
 from yarl import URL
 
 from genyard.media import suffix_of
 from genyard.providers import Media
-from genyard.providers._http import BODY_HEAD, BadStatus, Http, NotJson
+from genyard.providers._http import BadStatus, Http, NotJson, SizedPayload
 
 Json = Any
 
@@ -44,22 +40,6 @@ class Prediction(BaseModel):
     data_removed: bool | None = None
 
 
-class Refused(BadStatus):
-    """An answer outside 2xx, with the one header that matters then."""
-
-    def __init__(self, status: int, body: str, content_type: str, retry_after: str | None) -> None:
-        super().__init__(status, body, content_type)
-        self.retry_after = retry_after
-
-
-class _SizedPayload(AsyncIterablePayload):
-    """A stream whose length is known, so that the upload carries a Content-Length."""
-
-    def __init__(self, media: Media) -> None:
-        super().__init__(media.open(), content_type=media.media_type)
-        self._size = media.size
-
-
 class Wire:
     def __init__(self, http: Http) -> None:
         self.http = http
@@ -81,7 +61,7 @@ class Wire:
         form = aiohttp.FormData()
         form.add_field(
             "content",
-            _SizedPayload(media),
+            SizedPayload(media),
             filename=f"{media.sha256[:24]}{suffix_of(media.media_type)}",
             content_type=media.media_type,
         )
@@ -101,7 +81,7 @@ class Wire:
         """Whether there is such a model, version or deployment."""
         try:
             await self._call("GET", path)
-        except Refused as refused:
+        except BadStatus as refused:
             if refused.status == 404:
                 return False
             raise
@@ -113,36 +93,9 @@ class Wire:
             raise NotJson("webhooks/default/secret", "application/json")
         return str(answer["key"])
 
-    async def _call(self, method: str, path: str, *, patience: float | None = None, **options: Any) -> Json:
+    async def _call(self, method: str, path: str, **options: Any) -> Json:
         """Redirects are not followed: none is expected, and the key would go along."""
-        url = URL(f"{self._base}/{path}")
-        async with (
-            asyncio.timeout(patience or self.http.timeouts.answer),
-            self.http.session.request(method, url, allow_redirects=False, **options) as answer,
-        ):
-            body = await answer.read()
-            if not 200 <= answer.status < 300:
-                text = body[:BODY_HEAD].decode("utf-8", "replace")
-                raise Refused(answer.status, text, answer.content_type, answer.headers.get("Retry-After"))
-            try:
-                return json.loads(body)
-            except ValueError:
-                text = body[:BODY_HEAD].decode("utf-8", "replace")
-                raise NotJson(text, answer.content_type) from None
-
-
-def seconds_of(retry_after: str | None, now: float) -> float | None:
-    """Of a Retry-After header: seconds, or a date."""
-    if retry_after is None:
-        return None
-    try:
-        return max(0.0, float(retry_after))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - now)
-    except ValueError:
-        return None
+        return await self.http.call(method, URL(f"{self._base}/{path}"), allow_redirects=False, **options)
 
 
 def _prediction(answer: Json) -> Prediction:

@@ -32,13 +32,13 @@ from genyard.providers import (
     Snapshot,
     State,
 )
-from genyard.providers._http import BROKEN, FAILURES, NEVER_OPENED, Http, NotJson, Place, Timeouts
+from genyard.providers._http import BROKEN, FAILURES, NEVER_OPENED, BadStatus, Http, NotJson, Place, Timeouts
 from genyard.providers._polling import Clock, Limits, Poller
 from genyard.providers.runpod import comfyui, model
 from genyard.providers.runpod.files import decoded, walk
 from genyard.providers.runpod.health import HealthReader
 from genyard.providers.runpod.outcome import snapshot_of
-from genyard.providers.runpod.wire import MOST_BYTES, Job, Refused, Wire, refusal_of
+from genyard.providers.runpod.wire import MOST_BYTES, Job, Wire, refusal_of
 
 Json = Any
 Protocol = Literal["comfyui", "model"]
@@ -203,7 +203,7 @@ class RunPodProvider:
             return await self._wire.run(endpoint, body)
         except NEVER_OPENED as failure:
             raise refusal_of(failure, self._place, endpoint, "submitting") from failure
-        except Refused as refused:
+        except BadStatus as refused:
             if refused.status in (400, 413) and len(body) > MOST_BYTES // 2:
                 raise comfyui.too_large(None, f"it refused one of {len(body):,} bytes") from refused
             if refused.status < 500 and refused.status != 408:
@@ -220,7 +220,7 @@ class RunPodProvider:
     async def _read(self, ref: Ref) -> Snapshot:
         try:
             seen = snapshot_of(await self._wire.status(ref["endpoint"], ref["id"]), ref)
-        except Refused as refused:
+        except BadStatus as refused:
             if refused.status in (404, 410) and not self._is_new(ref):
                 return _unknown(ref)
             if refused.status in (401, 403, 429):
@@ -256,7 +256,7 @@ class RunPodProvider:
         if before is None or not before.state.ended:
             try:
                 await self._wire.cancel(ref["endpoint"], ref["id"])
-            except Refused as refused:
+            except BadStatus as refused:
                 if refused.status not in (400, 404, 409, 410):
                     raise
         self._poller.soon(ref)
@@ -274,7 +274,7 @@ class RunPodProvider:
     async def _known(self, ref: Ref) -> Snapshot | None:
         try:
             return snapshot_of(await self._wire.status(ref["endpoint"], ref["id"]), ref)
-        except Refused as refused:
+        except BadStatus as refused:
             if refused.status in (404, 410):
                 return None
             raise
@@ -295,7 +295,7 @@ class RunPodProvider:
             job = await self._reread(where["endpoint"], where["id"])
             text = walk(job.output, where["path"])
         except FAILURES as failure:
-            if isinstance(failure, Refused) and failure.status in (404, 410):
+            if isinstance(failure, BadStatus) and failure.status in (404, 410):
                 raise _gone() from failure
             raise refusal_of(failure, self._place, where["endpoint"], "downloading an output") from failure
         except LookupError:

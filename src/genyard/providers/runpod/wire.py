@@ -6,25 +6,19 @@ expected, and the key would go along.
 
 from __future__ import annotations
 
-import asyncio
 import io
-import json
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from genyard.errors import Code, GenyardError
-from genyard.providers._http import BODY_HEAD, BadStatus, Failure, Http, NotJson, Place, error_of
+from genyard.providers._http import BadStatus, Failure, Http, NotJson, Place, error_of
 
 Json = Any
 
 #: [doc] Of one /run request. Decimal megabytes: the smaller reading.
 MOST_BYTES: Final = 10_000_000
-#: An answer below this size is parsed at once; a thread would take longer.
-_INLINE_BYTES: Final = 256 * 1024
 
 
 class Job(BaseModel):
@@ -39,14 +33,6 @@ class Job(BaseModel):
     workerId: str | None = None
     delayTime: float | None = None
     executionTime: float | None = None
-
-
-class Refused(BadStatus):
-    """An answer outside 2xx, with the one header that matters then, in seconds."""
-
-    def __init__(self, status: int, body: str, content_type: str, retry_after: str | None) -> None:
-        super().__init__(status, body, content_type)
-        self.retry_after = _seconds(retry_after)
 
 
 class Wire:
@@ -80,33 +66,16 @@ class Wire:
             raise NotJson("health without workers and jobs", "application/json")
         return answer
 
-    async def _call(self, method: str, *path: str, patience: float | None = None, **options: Any) -> Json:
-        url = self._base.joinpath(*path)
-        async with (
-            asyncio.timeout(patience or self._http.timeouts.answer),
-            self._http.session.request(method, url, allow_redirects=False, **options) as answer,
-        ):
-            body = await answer.read()
-            if not 200 <= answer.status < 300:
-                text = body[:BODY_HEAD].decode("utf-8", "replace")
-                raise Refused(answer.status, text, answer.content_type, answer.headers.get("Retry-After"))
-            try:
-                if len(body) < _INLINE_BYTES:
-                    return json.loads(body)
-                return await asyncio.to_thread(json.loads, body)
-            except ValueError:
-                text = body[:BODY_HEAD].decode("utf-8", "replace")
-                raise NotJson(text, answer.content_type) from None
+    async def _call(self, method: str, *path: str, **options: Any) -> Json:
+        return await self._http.call(method, self._base.joinpath(*path), allow_redirects=False, **options)
 
 
 def refusal_of(failure: Failure, place: Place, endpoint: str, doing: str) -> GenyardError:
     """What a failure means to whoever reads it. The bodies of RunPod's refusals are not published: none is believed."""
     error = error_of(failure, place, doing)
     context = {**error.context, "endpoint": endpoint}
-    if isinstance(failure, Refused):
+    if isinstance(failure, BadStatus):
         if failure.status == 429:
-            if failure.retry_after is not None:
-                context["retry_after"] = failure.retry_after
             text = "RunPod takes no more now (HTTP 429): its rate limit, or too many jobs in this endpoint's queue"
             return GenyardError(Code.provider_busy, text, context=context)
         if failure.status == 404:
@@ -123,17 +92,3 @@ def _job(answer: Json) -> Job:
         return Job.model_validate(answer)
     except ValidationError as wrong:
         raise NotJson("not a job", "application/json") from wrong
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Of a Retry-After header: seconds, or a date."""
-    if retry_after is None:
-        return None
-    try:
-        return max(0.0, float(retry_after))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
-        return None

@@ -53,6 +53,7 @@ def _comfyui(endpoint: EndpointSettings, settings: Settings) -> Provider:
         timeouts=_timeouts(endpoint),
         limits=Limits(image=seconds.image, video=seconds.video, poll=seconds.poll),
         renamed=endpoint.files,
+        catalog=load_catalog(settings.bindings),
     )
 
 
@@ -99,6 +100,10 @@ def _replicate(endpoint: EndpointSettings, settings: Settings) -> Provider:
     )
 
 
+#: Far below what the places allow: they allow it to all programs of an account together.
+_CALLS_PER_SECOND: Mapping[str, float] = {"runpod": 20.0, "scenario": 5.0, "replicate": 10.0}
+
+
 def _remote(endpoint: EndpointSettings, settings: Settings) -> dict[str, Any]:
     """What all places with a polled job API share."""
     from genyard.outbound import Outbound
@@ -111,7 +116,8 @@ def _remote(endpoint: EndpointSettings, settings: Settings) -> dict[str, Any]:
         "limits": Limits(image=seconds.image, video=seconds.video, queue=seconds.queue, poll=seconds.poll),
         "outbound": Outbound(trusted=trusted, connect=seconds.connect, silence=seconds.download),
         "rates": _rates(endpoint),
-        "calls_per_second": endpoint.calls_per_second,
+        "catalog": load_catalog(settings.bindings),
+        "calls_per_second": endpoint.calls_per_second or _CALLS_PER_SECOND[endpoint.kind],
     }
 
 

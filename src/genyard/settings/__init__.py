@@ -95,7 +95,7 @@ class EndpointSettings(_Frozen):
     models            which of the models that this kind of place knows are there; empty: all
     operations        which operations it is to serve; empty: all that its models can
     concurrency       how many submissions may be open there at once
-    calls_per_second  how often its state may be asked for, over all jobs
+    calls_per_second  how often its state may be asked for, over all jobs; None: what is usual for its kind
     files             renames model files: template's name → the name on that server
     model_files       ComfyUI on RunPod: the model files of the image, by which a template is chosen
     daily_cap_usd     what it may spend in a day (UTC); paid places have a low one by default
@@ -115,7 +115,7 @@ class EndpointSettings(_Frozen):
     models: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
     concurrency: int = Field(default=4, ge=1, le=10_000)
-    calls_per_second: float = Field(default=20.0, gt=0)
+    calls_per_second: float | None = Field(default=None, gt=0)
     files: dict[str, str] = Field(default_factory=dict)
     model_files: tuple[str, ...] = ()
     timeouts: Timeouts = Timeouts()

@@ -185,6 +185,7 @@ async def test_a_run_that_cannot_be_stopped_is_detached_booked_and_kept_from_the
         assert job.state is JobState.canceled
         assert job.attempts[0].state is AttemptState.detached
         assert job.as_json()["cost"] == {"usd": None, "complete": False}
+        assert await spent(product) == pytest.approx(0.4)
         place.finish.set()
         job = await settled(product, job.id)
         assert job.as_json()["cost"] == {"usd": pytest.approx(0.07), "complete": True}

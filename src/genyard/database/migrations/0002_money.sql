@@ -24,11 +24,13 @@ CREATE TABLE spending (
 
 CREATE FUNCTION genyard_today() RETURNS date LANGUAGE sql STABLE AS $$ SELECT (now() AT TIME ZONE 'utc')::date $$;
 
--- Spent today, and held by what is still open.
+-- Spent today, and held by what is still open: stages, and runs that go on after a cancel.
 CREATE FUNCTION genyard_spent(wanted text) RETURNS numeric LANGUAGE sql VOLATILE AS $$
     SELECT coalesce((SELECT usd FROM spending WHERE endpoint = wanted AND day = genyard_today()), 0)
          + coalesce((SELECT sum(reserved_usd) FROM stages WHERE endpoint = wanted AND reserved_usd IS NOT NULL
                      AND state IN ('waiting', 'ready', 'running')), 0)
+         + coalesce((SELECT sum(a.reserved_usd) FROM attempts a WHERE a.endpoint = wanted AND a.state = 'detached'
+                     AND a.finished_at IS NULL), 0)
 $$;
 
 -- Called before stages are inserted in the same transaction, one at a time per endpoint: two that both still fit

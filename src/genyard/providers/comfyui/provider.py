@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from genyard import comfy
-from genyard.catalog import Binding, load_catalog
+from genyard.catalog import Binding, Catalog, load_catalog
 from genyard.errors import Code, GenyardError
 from genyard.media import suffix_of
 from genyard.providers import (
@@ -85,6 +85,7 @@ class ComfyUIProvider:
         renamed: Mapping[str, str] | None = None,
         url_setting: str = "COMFYUI_ENDPOINT",
         key_setting: str = "COMFYUI_API_KEY",
+        catalog: Catalog | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self._place = Place(
@@ -93,6 +94,7 @@ class ComfyUIProvider:
         self._http = Http(self._place, timeouts or Timeouts())
         self._wire = Wire(self._http)
         self._renamed = renamed or {}
+        self._catalog = catalog or load_catalog()
         self._clock = clock
         self._client_id = uuid.uuid4().hex
         self._limits = limits or Limits()
@@ -285,7 +287,7 @@ class ComfyUIProvider:
         known = comfy.Catalogue(catalogue)
         problems = {
             binding.key: told
-            for binding in load_catalog().of(self.kind)
+            for binding in self._catalog.of(self.kind)
             if (told := _problems(binding, known, self._renamed))
         }
         return Health(reachable=True, version=version, queue_depth=remaining, facts=facts, problems=problems)

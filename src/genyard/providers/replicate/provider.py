@@ -18,7 +18,7 @@ from uuid import UUID
 
 from yarl import URL
 
-from genyard.catalog import load_catalog
+from genyard.catalog import Catalog, load_catalog
 from genyard.catalog.binding import MappedInput
 from genyard.catalog.pricing import Rates
 from genyard.errors import Code, GenyardError
@@ -103,6 +103,7 @@ class ReplicateProvider:
         base_url: str = "https://api.replicate.com/v1",
         calls_per_second: float = 10.0,
         webhook_secret: str | None = None,
+        catalog: Catalog | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._place = Place(
@@ -118,6 +119,7 @@ class ReplicateProvider:
         self._poller = Poller(
             read=self._read, stop=self._stop, limits=limits, calls_per_second=calls_per_second
         )
+        self._catalog = catalog or load_catalog()
         self._found: set[str] = set()
         self._secret = webhook_secret
         self._secret_asked_at = float("-inf")
@@ -325,7 +327,7 @@ class ReplicateProvider:
 
     async def _problems(self) -> dict[str, tuple[str, ...]]:
         """Bindings whose model is not there any more. What was found once is not asked for again."""
-        calls = {one.key: call_of(one) for one in load_catalog().of(self.kind)}
+        calls = {one.key: call_of(one) for one in self._catalog.of(self.kind)}
         unknown = {call.about for call in calls.values()} - self._found
         told = await asyncio.gather(*(self._wire.knows(path) for path in unknown))
         missing = {path for path, known in zip(unknown, told, strict=True) if not known}

@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from genyard.catalog import Binding, load_catalog
+from genyard.catalog import Binding, Catalog, load_catalog
 from genyard.catalog.pricing import Rates, estimated_usd
 from genyard.errors import Code, GenyardError
 from genyard.outbound import Outbound
@@ -78,6 +78,7 @@ class RunPodProvider:
         calls_per_second: float = 20.0,
         renamed: Mapping[str, str] | None = None,
         declared_files: Collection[str] = (),
+        catalog: Catalog | None = None,
         grace: float = GRACE,
         now: Callable[[], float] = time.time,
         clock: Clock = time.monotonic,
@@ -94,6 +95,7 @@ class RunPodProvider:
         self._wire = Wire(self._http)
         self._limits, self._outbound, self._rates, self._now = limits, outbound, rates, now
         self._grace = grace
+        self._catalog = catalog or load_catalog()
         self._renamed, self._declared = dict(renamed or {}), frozenset(declared_files)
         self._health = HealthReader(wire=self._wire, endpoint=endpoint_id, clock=clock)
         self._poller = Poller(
@@ -334,7 +336,7 @@ class RunPodProvider:
         return Health(reachable=True, version="", queue_depth=vitals.waiting, problems=problems)
 
     def _bindings(self) -> Iterator[Binding]:
-        catalog = load_catalog()
+        catalog = self._catalog
         if self._protocol == "comfyui":
             yield from catalog.of("comfyui")
             return

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from genyard.catalog import load_catalog
+from genyard.catalog import Catalog, load_catalog
 from genyard.catalog.pricing import Rates
 from genyard.errors import Code, GenyardError
 from genyard.outbound import Outbound
@@ -95,6 +95,7 @@ class ScenarioProvider:
         outbound: Outbound,
         rates: Rates,
         calls_per_second: float = 5.0,
+        catalog: Catalog | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -112,6 +113,7 @@ class ScenarioProvider:
         self._outbound = outbound
         self._rates = rates
         self._bindings = "scenario-legacy" if legacy else "scenario"
+        self._catalog = catalog or load_catalog()
         self._clock, self._now = clock, now
         self._models: tuple[float, Facts] | None = None
         self._poller = Poller(
@@ -306,7 +308,7 @@ class ScenarioProvider:
             return Health(reachable=error.code is not Code.provider_unreachable, error=error)
         problems = {
             binding.key: (told,)
-            for binding in load_catalog().of(self._bindings)
+            for binding in self._catalog.of(self._bindings)
             if (told := problem_of(binding.wire, _fields_of(binding.fields), facts)) is not None
         }
         return Health(reachable=True, facts=facts, problems=problems, at_once=at_once)
@@ -322,7 +324,7 @@ class ScenarioProvider:
             return Facts(catalogue={"models": {}})
         if self._models is not None and self._clock() - self._models[0] < _MODELS_KEPT:
             return self._models[1]
-        ids = sorted({str(binding.wire["model_id"]) for binding in load_catalog().of(self._bindings)})
+        ids = sorted({str(binding.wire["model_id"]) for binding in self._catalog.of(self._bindings)})
         told = await asyncio.gather(*(self._wire.inputs(model_id) for model_id in ids))
         models = {
             model_id: {

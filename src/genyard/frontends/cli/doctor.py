@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import platform
 from collections.abc import Mapping, Sequence
@@ -89,6 +90,8 @@ def _settings(settings: Settings) -> dict[str, Any]:
             name: {
                 "kind": one.kind,
                 "url": one.url,
+                "protocol": one.protocol if one.kind == "runpod" else None,
+                "endpoint_id": one.endpoint_id or None,
                 "key": one.api_key is not None,
                 "at_once": one.concurrency,
             }
@@ -101,24 +104,86 @@ def _settings(settings: Settings) -> dict[str, Any]:
 
 
 async def _examine(product: Product, settings: Settings) -> dict[str, Any]:
-    health = await product.studio.health(max_age=0)
+    from genyard.frontends.cli.prices import today_json
+    from genyard.frontends.cli.routed import problems_of_routes, routes_in_force
+
+    health = await _health_of_all(product, settings)
+    today = today_json(await product.studio.spending(), settings, list(settings.endpoints))
     operations = [
-        {"operation": operation["name"], **served}
-        for operation in await product.studio.operations()
+        {
+            "operation": operation["name"],
+            **served,
+            "price": _price(settings, served, operation["name"], today),
+        }
+        for operation in await product.studio.operations(health)
         for served in operation["served_by"]
     ]
     storage = await _try_storage(product)
     row = await product.jobs.database.row("SHOW server_version")
-    problems = [storage] if storage else []
+    routes = routes_in_force(settings, product.studio.routes(), operations)
     return {
         "database": {"postgresql": row["server_version"] if row else None},
         "storage_works": storage is None,
         "worker": await product.jobs.any_worker(),
         "keys": await product.owners.has_keys(),
-        "endpoints": {name: _health(one) for name, one in health.items()},
+        "endpoints": {
+            name: {
+                **_health(one, asked=not settings.endpoints[name].missing),
+                "missing": list(settings.endpoints[name].missing),
+                "notes": _notes([row for row in operations if row["endpoint"] == name]),
+                "money": today.get(name),
+            }
+            for name, one in health.items()
+        },
+        "routes": routes,
         "operations": operations,
-        "problems": problems + _routing_problems(settings, health, operations),
+        "problems": ([storage] if storage else []) + problems_of_routes(settings, health, routes, operations),
     }
+
+
+async def _health_of_all(product: Product, settings: Settings) -> dict[str, Health]:
+    """Looked at side by side. A place whose key is missing is not asked: it could only refuse."""
+    from genyard.providers import Health
+
+    async def look(name: str) -> Health:
+        missing = settings.endpoints[name].missing
+        if not missing:
+            return await product.studio.health_of(name, max_age=0)
+        error = GenyardError(Code.settings_invalid, f"{' and '.join(missing)} is not set", field=missing[0])
+        return Health(reachable=False, error=error)
+
+    names = list(product.studio.endpoints)
+    found = await asyncio.gather(*(look(name) for name in names))
+    return dict(zip(names, found, strict=True))
+
+
+def _price(
+    settings: Settings, served: Mapping[str, Any], operation: str, today: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Of a run with the model's own defaults; `usd` None where nobody has said it."""
+    from genyard.catalog import load_catalog
+    from genyard.catalog.pricing import Rates, estimated_usd
+    from genyard.frontends.cli.prices import how_price
+
+    name = served["endpoint"]
+    endpoint, paid = settings.endpoints[name], name in today
+    binding = next(
+        one
+        for one in load_catalog().bindings.values()
+        if (one.operation, one.model, one.title) == (operation, served["model"], served["title"])
+    )
+    rates = Rates(usd_per_second=endpoint.usd_per_second, usd_per_unit=endpoint.usd_per_unit)
+    usd = estimated_usd(binding, binding.defaults, rates)
+    if not paid and usd == 0:
+        return {"paid": False, "usd": 0.0, "how": "nothing is charged"}
+    return {"paid": paid, "usd": usd, "how": how_price(binding.price, name, endpoint, paid=paid)}
+
+
+def _notes(served: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What stands in the way of everything there: no machines, no GPU free."""
+    if not served:
+        return []
+    return [one for one in served[0]["problems"] if all(one in row["problems"] for row in served)]
 
 
 async def _try_storage(product: Product) -> dict[str, Any] | None:
@@ -131,32 +196,11 @@ async def _try_storage(product: Product) -> dict[str, Any] | None:
     return None
 
 
-def _health(health: Health) -> dict[str, Any]:
+def _health(health: Health, *, asked: bool) -> dict[str, Any]:
     return {
+        "asked": asked,
         "reachable": health.reachable,
         "version": health.version,
         "queue_depth": health.queue_depth,
         "error": health.error.as_json() if health.error else None,
     }
-
-
-def _routing_problems(
-    settings: Settings, health: Mapping[str, Health], operations: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """Why nothing can be made at the provider in force, if nothing can."""
-    routed = [one for one in operations if one["routed"]]
-    if any(one["can"] for one in routed):
-        return []
-    names = [name for name in health if settings.endpoints[name].kind == settings.provider]
-    for name in names:
-        error = health[name].error
-        if error is not None:
-            return [error.as_json()]
-    from genyard.settings import PROVIDER_NEEDS
-
-    if not names:
-        needs = " and ".join(PROVIDER_NEEDS[settings.provider])
-        message = f"IMAGE_GENERATION_PROVIDER is {settings.provider}, but {needs} is not set"
-        return [GenyardError(Code.settings_invalid, message, field="IMAGE_GENERATION_PROVIDER").as_json()]
-    message = f"{names[0]} can serve no operation: every model or node is missing there"
-    return [GenyardError(Code.provider_missing, message).as_json()]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genyard.catalog import Price
     from genyard.jobs.model import Attempt, Job
     from genyard.jobs.records import NewStage, Spending
     from genyard.providers import BoundStep, Cost
@@ -87,6 +88,9 @@ def today_line(endpoint: str, today: Mapping[str, Any]) -> str:
 def _how(stage: NewStage, endpoint: EndpointSettings | None, paid: bool) -> str:
     if stage.estimate is not None and stage.estimate.source == "reported":
         return "the place says"
+    if stage.estimate is not None and stage.estimate.source == "computed":
+        rate = endpoint.usd_per_unit if endpoint else None
+        return "the place says, in units of its own" + (f" at ${rate:g}" if rate is not None else "")
     if stage.estimate is not None and not paid and not stage.estimate.usd:
         return "nothing is charged"
     told = dict.fromkeys(_how_step(step, stage.draft.endpoint, endpoint, paid) for step in stage.draft.steps)
@@ -94,31 +98,33 @@ def _how(stage: NewStage, endpoint: EndpointSettings | None, paid: bool) -> str:
 
 
 def _how_step(step: BoundStep, name: str, endpoint: EndpointSettings | None, paid: bool) -> str:
-    price = step.binding.price
+    return how_price(step.binding.price, name, endpoint, paid=paid, count=step.parameters.get("count") or 1)
+
+
+def how_price(
+    price: Price | None, name: str, endpoint: EndpointSettings | None, *, paid: bool, count: int = 1
+) -> str:
+    """How a binding's price is known at the endpoint `name`, or what is missing."""
     per_second = endpoint.usd_per_second if endpoint else None
     if price is None:
         return "nobody has said what it costs there" if paid else "a place of your own"
+    times = f" × {count}" if count != 1 and price.per != "request" else ""
     if price.per == "second":
         rate = per_second if per_second is not None else price.usd
         whose = "the endpoint's settings" if per_second is not None else "the list price"
         if rate is None:
             return f"about {price.seconds:g} s; set endpoints.{name}.usd_per_second for what a second costs"
-        return f"about {price.seconds:g} s at ${rate:g} a second by {whose}{_times(step, price.per)}"
+        return f"about {price.seconds:g} s at ${rate:g} a second by {whose}{times}"
     if price.units is not None:
         each = endpoint.usd_per_unit if endpoint else None
         if each is None:
             return (
                 f"{price.units:g} units per {price.per}; set endpoints.{name}.usd_per_unit for what one costs"
             )
-        return f"{price.units:g} units per {price.per} at ${each:g}{_times(step, price.per)}"
+        return f"{price.units:g} units per {price.per} at ${each:g}{times}"
     if price.usd is None:
-        return price.note or "nobody has said what it costs there"
-    return f"list price ${price.usd:g} per {price.per}{_times(step, price.per)}"
-
-
-def _times(step: BoundStep, per: str) -> str:
-    count = step.parameters.get("count") or 1
-    return f" × {count}" if count != 1 and per != "request" else ""
+        return price.note.rstrip(".") or "nobody has said what it costs there"
+    return f"list price ${price.usd:g} per {price.per}{times}"
 
 
 # ---- after ----

@@ -3,8 +3,8 @@
 RunPod's cloud stands between the two, and nobody but RunPod has it. What a worker takes and what it answers can be
 had without it, in two ways, and each bridge passes these bodies on as they are:
 
-    LocalServerBridge   the worker under the SDK's own test server (`--rp_serve_api`). It keeps a job at /run and runs it
-                        at the first POST /status, so the bridge asks for that once, and keeps the answer.
+    LocalServerBridge   the worker under the SDK's own test server (`--rp_serve_api`). It keeps a job at /run and runs
+                        it at the first POST /status: the bridge asks for that once, and keeps the answer.
     JobTakeBridge       the worker as it runs in the cloud: it takes jobs from one address and gives results to another
                         (`RUNPOD_WEBHOOK_GET_JOB`, `RUNPOD_WEBHOOK_POST_OUTPUT`), and both are the bridge. So this shows
                         what the test server leaves out: `output` beside `error`, and what `progress_update` sends.
@@ -38,11 +38,12 @@ _LARGE: Final = 2**28
 
 @dataclass(kw_only=True)
 class Run:
-    """One job. `sent` is genyard's request, `answer` the worker's, both as they came; `asked` at /status shows it."""
+    """One job. `sent` is genyard's request, `answer` the worker's, both as they came."""
 
     id: str
     sent: Mapping[str, Json]
     answer: bytes | None = None
+    status: int = 200
     running: bool = False
     progress: Json = None
     taken_at: float | None = None
@@ -90,7 +91,7 @@ class Bridge:
         if run is None:
             return web.json_response({"detail": "Not Found"}, status=404)
         if run.answer is not None:
-            return web.Response(body=run.answer, content_type="application/json")
+            return web.Response(body=run.answer, status=run.status, content_type="application/json")
         if not run.running:
             return web.json_response({"id": run.id, "status": "IN_QUEUE"})
         told = {} if run.progress is None else {"output": run.progress}
@@ -139,7 +140,7 @@ class LocalServerBridge(Bridge):
         async with self._one_by_one:
             run.running = True
             async with self._session.post(f"{self._server}/status/{run.id}") as answer:
-                run.answer = await answer.read()
+                run.status, run.answer = answer.status, await answer.read()
 
 
 class JobTakeBridge(Bridge):

@@ -1,8 +1,8 @@
 """RunPod workers as processes, each behind a bridge, and the bench that drives one through `RunPodProvider`.
 
-    GENYARD_LIVE_RUNPOD_PYTHON   a Python with the SDK and what the handler needs (requests, websocket-client, Pillow)
-    GENYARD_LIVE_RUNPOD_WORKER   worker-comfyui's handler.py, unmodified; or http://… where it already serves under the
-                                 SDK's test server. Its address for ComfyUI is fixed: 127.0.0.1:8188
+GENYARD_LIVE_RUNPOD_PYTHON   a Python with the SDK and what the handler needs (requests, websocket-client, Pillow)
+GENYARD_LIVE_RUNPOD_WORKER   worker-comfyui's handler.py, unmodified; or http://… where it already serves under the
+                             SDK's test server. Its address for ComfyUI is fixed: 127.0.0.1:8188
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ DEVIATIONS: Final = {
 
 
 @asynccontextmanager
-async def bridged(mode: Mode, handler: str, log: Path) -> AsyncIterator[Bridge]:
-    """The worker in one of the two ways, and its bridge."""
+async def bridged(mode: Mode, handler: str, folder: Path, **environment: str) -> AsyncIterator[Bridge]:
+    """The worker in one of the two ways, and its bridge. It runs and leaves its log in `folder`."""
     if handler.startswith("http://"):
-        if mode == "job-take":
-            pytest.skip("a worker that serves under the SDK's test server takes no jobs")
+        if mode == "job-take" or environment:
+            pytest.skip("a worker that serves under the SDK's test server already is used as it is")
         async with LocalServerBridge(handler) as bridge:
             yield bridge
         return
@@ -61,28 +61,28 @@ async def bridged(mode: Mode, handler: str, log: Path) -> AsyncIterator[Bridge]:
         pytest.skip("GENYARD_LIVE_RUNPOD_PYTHON and GENYARD_LIVE_RUNPOD_WORKER name no worker")
     if mode == "job-take":
         taking = JobTakeBridge()
-        async with taking, _worker(handler, [], taking.environment, log):
+        async with taking, _worker(handler, [], {**taking.environment, **environment}, folder):
             yield taking
         return
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     serve = ["--rp_serve_api", "--rp_api_host", "127.0.0.1", "--rp_api_port", str(port)]
-    async with _worker(handler, serve, {}, log) as process:
-        await _up(f"http://127.0.0.1:{port}/", process, log)
+    async with _worker(handler, serve, environment, folder) as process:
+        await _up(f"http://127.0.0.1:{port}/", process, folder)
         async with LocalServerBridge(f"http://127.0.0.1:{port}") as bridge:
             yield bridge
 
 
 @asynccontextmanager
 async def _worker(
-    handler: str, arguments: list[str], environment: dict[str, str], log: Path
+    handler: str, arguments: list[str], environment: dict[str, str], folder: Path
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     path = Path(handler)
     known = {name: value for name, value in os.environ.items() if not name.startswith(("RUNPOD", "BUCKET"))}  # noqa: TID251
-    with log.open("wb") as written:
+    with (folder / "worker.log").open("wb") as written:
         process = await asyncio.create_subprocess_exec(
-            PYTHON, "-u", path.name, *arguments, cwd=path.parent,
+            PYTHON, "-u", path, *arguments, cwd=folder,
             env={**known, "PYTHONPATH": str(path.parent / "src"), **environment},
             stdout=written, stderr=written, start_new_session=True,
         )  # fmt: skip
@@ -94,10 +94,10 @@ async def _worker(
             await process.wait()
 
 
-async def _up(url: str, process: asyncio.subprocess.Process, log: Path) -> None:
+async def _up(url: str, process: asyncio.subprocess.Process, folder: Path) -> None:
     async with asyncio.timeout(60), aiohttp.ClientSession() as session:
         while True:
-            assert process.returncode is None, log.read_text()
+            assert process.returncode is None, (folder / "worker.log").read_text()
             try:
                 async with session.get(url):
                     return

@@ -9,14 +9,17 @@ weights do. Every test runs twice, by the two ways of `runpod_bridges`, which al
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+import aiohttp
 import pytest
+from moto.server import ThreadedMotoServer
 from PIL import Image, ImageChops
 
 from conftest import MakeSettings
@@ -24,9 +27,10 @@ from genyard.app import build, working
 from genyard.catalog import load_catalog
 from genyard.errors import Code, GenyardError
 from genyard.jobs.model import Job, JobState
+from genyard.outbound import Outbound
 from genyard.providers import BoundStep, Snapshot, State, StepOutput
 from genyard.testing.comfyui.bench import chain, edit, own_step, sample_steps
-from genyard.testing.contract import Implementation, ProviderContract, Sample, an_image, media_of, read
+from genyard.testing.contract import Implementation, ProviderContract, an_image, media_of, read
 from live.runpod_bridges import Bridge
 from live.runpod_workers import DEVIATIONS, MODES, WORKER, Mode, WorkerBench, bridged, gradient, opened
 
@@ -69,7 +73,7 @@ async def mode(request: pytest.FixtureRequest) -> Mode:
 
 @pytest.fixture(scope="module")
 async def bridge(mode: Mode, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bridge]:
-    async with bridged(mode, WORKER, tmp_path_factory.mktemp("worker") / "worker.log") as made:
+    async with bridged(mode, WORKER, tmp_path_factory.mktemp("worker")) as made:
         yield made
 
 
@@ -174,7 +178,9 @@ class TestResults:
 
 
 class TestFailures:
-    async def failed(self, bench: WorkerBench, *steps: BoundStep, **more: Any) -> tuple[Snapshot, GenyardError]:
+    async def failed(
+        self, bench: WorkerBench, *steps: BoundStep, **more: Any
+    ) -> tuple[Snapshot, GenyardError]:
         end = (await bench.run(bench.provider(), *steps, **more))[-1]
         assert end.state is State.failed, end
         assert end.error is not None
@@ -263,6 +269,61 @@ class TestFailures:
         assert len(end.outputs) == 1
 
 
+class TestBucket:
+    """Results in a bucket of the worker's own: addresses instead of data."""
+
+    @pytest.fixture
+    def moto(self) -> Iterator[str]:
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        yield "http://{}:{}".format(*server.get_host_and_port())
+        server.stop()
+
+    async def test_results_are_fetched_from_the_bucket(self, mode: Mode, moto: str, tmp_path: Path) -> None:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.put(f"{moto}/{time.strftime('%m-%y')}") as made,
+        ):
+            assert made.status == 200
+        keys = {"BUCKET_ACCESS_KEY_ID": "key", "BUCKET_SECRET_ACCESS_KEY": "secret"}
+        async with (
+            bridged(mode, WORKER, tmp_path, BUCKET_ENDPOINT_URL=moto, **keys) as bridge,
+            on(bridge, mode) as bench,
+        ):
+            provider = bench.provider(outbound=Outbound(trusted=[moto]))
+            end = (await bench.run(provider, own_step(chain(("ImageInvert", {})))))[-1]
+            assert end.state is State.succeeded, end.error
+            (output,) = end.outputs
+            assert output.where["url"].startswith(moto)
+            assert opened(await read(provider, output)).size == (64, 48)
+
+    async def test_a_bucket_that_cannot_be_reached(self, mode: Mode, tmp_path: Path) -> None:
+        """Why is in the details, which the test server drops."""
+        keys = {"BUCKET_ACCESS_KEY_ID": "key", "BUCKET_SECRET_ACCESS_KEY": "secret"}
+        nowhere = "http://127.0.0.1:9"
+        async with (
+            bridged(mode, WORKER, tmp_path, BUCKET_ENDPOINT_URL=nowhere, **keys) as bridge,
+            on(bridge, mode) as bench,
+        ):
+            end = (await bench.run(bench.provider(), own_step(chain(("ImageInvert", {})))))[-1]
+        assert end.state is State.failed
+        assert end.error is not None
+        known = Code.provider_protocol if mode == "job-take" else Code.provider_interrupted
+        assert end.error.code is known, end.error
+
+    async def test_a_bucket_without_keys(self, mode: Mode, tmp_path: Path) -> None:
+        """The SDK writes the file into the worker's own folder and gives its path for an address."""
+        async with (
+            bridged(mode, WORKER, tmp_path, BUCKET_ENDPOINT_URL="http://127.0.0.1:9") as bridge,
+            on(bridge, mode) as bench,
+        ):
+            end = (await bench.run(bench.provider(), own_step(chain(("ImageInvert", {})))))[-1]
+        assert end.state is State.failed
+        assert end.error is not None
+        assert end.error.code is Code.provider_protocol
+        assert "BUCKET_" in end.error.message
+
+
 class TestWholeProduct:
     """Settings as a user writes them, a job of the studio, files in its storage."""
 
@@ -299,7 +360,12 @@ class TestWholeProduct:
     async def test_an_upload_through_two_steps_in_one_run(self, started: Any, bridge: Bridge) -> None:
         before = len(bridge.runs)
         steps = [
-            {"name": "edit", "operation": "img2img", "model": "sd1.5", "parameters": {**SMALL, "strength": 0.6}},
+            {
+                "name": "edit",
+                "operation": "img2img",
+                "model": "sd1.5",
+                "parameters": {**SMALL, "strength": 0.6},
+            },
             {
                 "name": "pixel",
                 "operation": "pixelate",

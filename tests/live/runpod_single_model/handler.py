@@ -8,7 +8,7 @@ import base64
 import io
 import time
 
-import requests
+import requests  # noqa: TID251 (as handlers do)
 import runpod
 from PIL import Image, ImageChops, ImageDraw
 from runpod.serverless.utils import rp_validator

@@ -106,6 +106,12 @@ SAMPLES = [
     ("ComfyUI server (127.0.0.1:8188) not reachable after multiple retries.", Code.provider_interrupted),
     ("Job processing failed, prompt ID not found in history.", Code.provider_interrupted),
     ("Job processing failed", Code.provider_interrupted),
+    ("Prompt ID 0d-1 not found in history after execution.", Code.provider_interrupted),
+    ("No outputs found in history for prompt 0d-1.", Code.provider_lost_output),
+    (
+        "WebSocket communication error: ComfyUI HTTP unreachable during websocket reconnect",
+        Code.provider_interrupted,
+    ),
     ("Missing 'workflow' parameter", Code.internal),
     ("'images' must be a list of objects with 'name' and 'image' keys", Code.internal),
     ("Please provide input", Code.internal),
@@ -146,6 +152,20 @@ def test_the_details_say_more_than_the_error() -> None:
         "FAILED", error="Job processing failed, prompt ID not found in history.", output={"details": details}
     )
     assert error_of_complaints(complaints_of(job)).code is Code.provider_out_of_memory
+
+
+@pytest.mark.parametrize(
+    ("detail", "code", "words"),
+    [
+        ("No outputs found in history for prompt 0d-1.", Code.provider_lost_output, "saved nothing"),
+        ("Failed to fetch image data for a.png from /view endpoint.", Code.provider_interrupted, "a.png"),
+    ],
+)
+def test_a_reason_in_the_details_is_told(detail: str, code: Code, words: str) -> None:
+    job = a_job("FAILED", error="Job processing failed", output={"details": [detail]})
+    error = error_of_complaints(complaints_of(job))
+    assert error.code is code
+    assert words in error.message
 
 
 @pytest.mark.parametrize(

@@ -238,17 +238,23 @@ class TestFailures:
         _, error = await self.failed(bench, own_step(graph))
         assert error.code is Code.workflow_invalid
 
-    async def test_nothing_saved(self, bench: WorkerBench) -> None:
+    @pytest.mark.parametrize("shows", ["PreviewImage", "SaveImageWebsocket"])
+    async def test_nothing_saved(self, bench: WorkerBench, shows: str) -> None:
         """A node that only shows: genyard knows ComfyUI's own ones, so the graph is changed behind its back."""
         plan = bench.provider().compile((own_step(chain(("ImageInvert", {}))),), None)
         graph = {**plan.payload["workflow"]}
-        shown = next(name for name, node in graph.items() if node["class_type"] == "SaveImage")
-        graph[shown] = {"class_type": "PreviewImage", "inputs": {"images": graph[shown]["inputs"]["images"]}}
+        save = next(name for name, node in graph.items() if node["class_type"] == "SaveImage")
+        graph[save] = {"class_type": shows, "inputs": {"images": graph[save]["inputs"]["images"]}}
         hidden = replace(plan, payload={**plan.payload, "workflow": graph, "prefixes": []})
         end, error = await self.failed(bench, plan=hidden)
-        assert end.word == "COMPLETED"
-        assert error.code is Code.provider_lost_output
-        assert "saved nothing" in error.message
+        if error.code is Code.provider_missing:
+            pytest.skip(f"the server has no {shows}")
+        if shows == "SaveImageWebsocket" and bench.mode == "test-server":
+            assert error.code is Code.provider_interrupted  # why is in the details, which it drops
+        else:
+            assert end.word == ("COMPLETED" if shows == "PreviewImage" else "FAILED")
+            assert error.code is Code.provider_lost_output
+            assert "saved nothing" in error.message
 
     async def test_a_failure_after_a_picture_was_saved(self, bench: WorkerBench) -> None:
         """COMPLETED with `errors`; or FAILED where the worker asks ComfyUI's history too early, which is a race."""

@@ -39,6 +39,9 @@ _BUCKET: Final = (
     "the worker could not put its result into its bucket; check BUCKET_ENDPOINT_URL, BUCKET_ACCESS_KEY_ID and "
     "BUCKET_SECRET_ACCESS_KEY of the endpoint at RunPod"
 )
+_NOTHING_SAVED: Final = (
+    "the workflow ran and saved nothing that the worker returns; save with SaveImage or SaveVideo"
+)
 _DIED: Final = "ComfyUI died in the worker while it ran, most likely for want of memory; try a smaller size"
 
 #: What a complaint contains → code and what to tell. The rows of the failure catalogue are in brackets.
@@ -83,16 +86,13 @@ _SAMPLES: Final[tuple[tuple[re.Pattern[str], Code, str], ...]] = (
         "the worker could not take the input pictures",
     ),
     (
-        re.compile(r"prompt ID not found in history"),  # W6
+        re.compile(r"[Pp]rompt ID( \S+)? not found in history"),  # W6
         Code.provider_interrupted,
         "the worker looked for its result too early, and found none",
     ),
-    (
-        re.compile(r"^Job processing failed"),  # W5
-        Code.provider_interrupted,
-        "the worker says that it failed, and not why",
-    ),
+    (re.compile(r"^No outputs found in history"), Code.provider_lost_output, _NOTHING_SAVED),  # W2
 )
+_UNTOLD: Final = re.compile(r"^Job processing failed")  # W5
 
 #: worker-comfyui's complaint about a node's run, and Python's repr of what ComfyUI's validation found (W7).
 _EXECUTION: Final = re.compile(
@@ -175,8 +175,7 @@ def _incomplete(job: Job, ref: Ref, missing: Mapping[str, int], got: int) -> Gen
         text = "the worker has a bucket and no keys to it: what it returns is no address; check its BUCKET_ settings"
         return GenyardError(Code.provider_protocol, text, context=context)
     if isinstance(job.output, Mapping) and job.output.get("status") == "success_no_images":  # W2
-        text = "the workflow ran and saved nothing that the worker returns; save with SaveImage or SaveVideo"
-        return GenyardError(Code.provider_lost_output, text, context=context)
+        return GenyardError(Code.provider_lost_output, _NOTHING_SAVED, context=context)
     if got:  # W4
         text = f"RunPod says that it succeeded, but {sum(missing.values())} of the expected files are missing"
         return GenyardError(Code.provider_lost_output, text, context=context)
@@ -283,7 +282,10 @@ def error_of_complaints(complaints: Sequence[str]) -> GenyardError:
                 return _error(code, meaning or _clean(text), text)
     if not complaints:
         return GenyardError(Code.provider_failed, "RunPod says that the job failed, and not why")
-    return _error(Code.provider_failed, f"the worker failed: {_clean(complaints[0])}", complaints[0])
+    first = complaints[0]
+    words = "the worker says that it failed, and not why" if _UNTOLD.match(first) else ""
+    code = Code.provider_interrupted if any(map(_UNTOLD.match, complaints)) else Code.provider_failed
+    return _error(code, words or f"the worker failed: {_clean(first)}", first)
 
 
 def _error(code: Code, message: str, text: str) -> GenyardError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import pytest
 
 from genyard.testing.replicate import ReplicateEmulator
 from genyard.testing.runpod import RunPodEmulator
+from genyard.testing.runpod.server import DEFAULT_ENDPOINTS
 from genyard.testing.scenario import ScenarioEmulator
 
 from .conftest import Cli
@@ -141,6 +143,23 @@ async def test_rows_beyond_the_days_cap_are_refused_and_run_later(cli: Cli) -> N
         later = await cli("run", "--batch", "many.jsonl", "--yes", **replicate(server))
         assert later.status == 0, later.err
         assert sum(server.counts.runs.values()) == 3
+
+
+async def test_a_killed_batch_at_a_paid_place_pays_once(cli: Cli) -> None:
+    """RunPod cannot be asked what arrived: the jobs' own records carry the run on."""
+    rows = [{"prompt": f"puppy {number}", "width": 256, "height": 256} for number in range(3)]
+    (cli.folder / "many.jsonl").write_text("\n".join(json.dumps(one) for one in rows))
+    command = ("run", "--batch", "many.jsonl", "--yes", "--at-once", "1")
+    setup = replace(DEFAULT_ENDPOINTS["emu-flux"], work=1.0)
+    async with RunPodEmulator(endpoints={"emu-flux": setup}) as server:
+        first = await cli.start(*command, **runpod(server))
+        await server.changes.until(lambda: any("/status/" in one for one in server.requests))
+        first.kill()
+        await first.wait()
+        told = await cli(*command, **runpod(server))
+        assert told.status == 0, told.err
+        assert "2 rows to run" in told.err
+        assert (server.counts.submitted, server.counts.total_runs) == (3, 3)
 
 
 async def test_doctor_asks_no_place_whose_key_is_missing(cli: Cli) -> None:

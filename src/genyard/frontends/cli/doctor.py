@@ -18,6 +18,7 @@ from genyard.frontends.cli.session import Session, perform
 from genyard.frontends.cli.table import summary
 
 if TYPE_CHECKING:
+    from genyard.catalog import Catalog
     from genyard.providers import Health
     from genyard.settings import Settings
 
@@ -104,16 +105,18 @@ def _settings(settings: Settings) -> dict[str, Any]:
 
 
 async def _examine(product: Product, settings: Settings) -> dict[str, Any]:
+    from genyard.catalog import load_catalog
     from genyard.frontends.cli.prices import today_json
     from genyard.frontends.cli.routed import problems_of_routes, routes_in_force
 
     health = await _health_of_all(product, settings)
     today = today_json(await product.studio.spending(), settings, list(settings.endpoints))
+    catalog = load_catalog(settings.bindings)
     operations = [
         {
             "operation": operation["name"],
             **served,
-            "price": _price(settings, served, operation["name"], today),
+            "price": _price(settings, catalog, served, operation["name"], today),
         }
         for operation in await product.studio.operations(health)
         for served in operation["served_by"]
@@ -158,19 +161,21 @@ async def _health_of_all(product: Product, settings: Settings) -> dict[str, Heal
 
 
 def _price(
-    settings: Settings, served: Mapping[str, Any], operation: str, today: Mapping[str, Any]
+    settings: Settings, catalog: Catalog, served: Mapping[str, Any], operation: str, today: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Of a run with the model's own defaults; `usd` None where nobody has said it."""
-    from genyard.catalog import load_catalog
     from genyard.catalog.pricing import Rates, estimated_usd
     from genyard.frontends.cli.prices import how_price
+    from genyard.routing import TARGETS
 
     name = served["endpoint"]
     endpoint, paid = settings.endpoints[name], name in today
+    kinds = {bindings for target in TARGETS.values() for kind, bindings in target if kind == endpoint.kind}
     binding = next(
         one
-        for one in load_catalog().bindings.values()
-        if (one.operation, one.model, one.title) == (operation, served["model"], served["title"])
+        for one in catalog.bindings.values()
+        if one.kind in kinds
+        and (one.operation, one.model, one.title) == (operation, served["model"], served["title"])
     )
     rates = Rates(usd_per_second=endpoint.usd_per_second, usd_per_unit=endpoint.usd_per_unit)
     usd = estimated_usd(binding, binding.defaults, rates)

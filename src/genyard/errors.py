@@ -39,6 +39,7 @@ class Code(StrEnum):
     forbidden = "access.forbidden"  # a known caller, but not allowed this
     limit_exceeded = "limit.exceeded"  # a queue, rate or size limit of genyard's own
     spend_capped = "limit.spend"  # a place has spent what it may spend in a day
+    credits_insufficient = "credits.insufficient"  # the owner has fewer credits than it takes
     content_rejected = "content.rejected"  # refused by a moderation rule, here or at the place
     canceled = "job.canceled"  # somebody asked for it
     expired = "job.expired"  # its deadline passed before it could start
@@ -74,6 +75,7 @@ REMEDIES: Final[Mapping[Code, Remedy]] = {
     Code.forbidden: Remedy.fix_request,
     Code.limit_exceeded: Remedy.fix_request,
     Code.spend_capped: Remedy.try_elsewhere,
+    Code.credits_insufficient: Remedy.fix_request,
     Code.content_rejected: Remedy.fix_request,
     Code.canceled: Remedy.fix_request,
     Code.expired: Remedy.fix_request,

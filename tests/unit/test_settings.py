@@ -12,7 +12,10 @@ import pytest
 from genyard.errors import Code, GenyardError
 from genyard.media import MediaLimits
 from genyard.settings import (
+    BudgetSettings,
+    CreditSettings,
     EndpointSettings,
+    PriceRow,
     ServerSettings,
     Settings,
     StorageSettings,
@@ -175,6 +178,17 @@ def test_a_wrong_value_names_its_variable(environ: dict[str, str], named: str, t
         ("[endpoints.rp]\nkind = 'runpod'\nurl = 'x'", {"RUNPOD_BASE_URL": "http://y"}, "endpoints.rp.url"),
         ("[endpoints.scenario]\nkind = 'comfyui'", {}, "endpoints"),
         ("[endpoints.runpod]\nkind = 'replicate'", {}, "endpoints"),
+        ("[credits]\nenabled = true", {}, "credits"),
+        ("[[credits.prices]]\noperation = '*'\ncredits = 0.5", {}, "credits.prices.0.credits"),
+        ("[[credits.prices]]\noperation = '*'\ncredits = -1", {}, "credits.prices.0.credits"),
+        ("[[credits.prices]]\noperation = '*'\ncredits = 1\nper = 'pixel'", {}, "credits.prices.0.per"),
+        (
+            "[credits]\nprices = [{operation = 'x', credits = 1}, {operation = 'x', credits = 2}]",
+            {},
+            "credits.prices",
+        ),
+        ("[budgets]\ndaily_usd = nan", {}, "budgets.daily_usd"),
+        ("[budgets.tiers.pro]\nmonthly_usd = -1", {}, "budgets.tiers.pro.monthly_usd"),
     ],
 )
 def test_a_wrong_part_of_the_file_is_named(
@@ -256,3 +270,6 @@ def test_the_reference_page_names_every_variable_and_its_file_says_everything(tm
     assert set(told["storage"]) == set(StorageSettings.model_fields)
     assert set(told["server"]) == set(ServerSettings.model_fields)
     assert told["limits"] == asdict(MediaLimits())
+    assert set(told["credits"]) == set(CreditSettings.model_fields)
+    assert {field for row in told["credits"]["prices"] for field in row} == set(PriceRow.model_fields)
+    assert set(told["budgets"]) == set(BudgetSettings.model_fields)

@@ -30,10 +30,15 @@ from pydantic import (
 from genyard.errors import Code, GenyardError
 from genyard.media import MediaLimits
 from genyard.settings.environment import FIELDS, PROVIDER_NEEDS, apply
+from genyard.settings.money import Budget, BudgetSettings, CreditSettings, PriceRow
 
 __all__ = [
     "PROVIDER_NEEDS",
+    "Budget",
+    "BudgetSettings",
+    "CreditSettings",
     "EndpointSettings",
+    "PriceRow",
     "ServerSettings",
     "Settings",
     "StorageSettings",
@@ -168,6 +173,8 @@ class Settings(_Frozen):
     storage: StorageSettings = StorageSettings()
     server: ServerSettings = ServerSettings()
     limits: MediaLimits = MediaLimits()
+    credits: CreditSettings = CreditSettings()
+    budgets: BudgetSettings = BudgetSettings()
     stage_concurrency: int = Field(default=200, ge=1)
     log_level: LogLevel = "warning"
     log_json: bool = False

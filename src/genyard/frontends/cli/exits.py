@@ -31,6 +31,7 @@ EXIT_STATUS: Final[Mapping[Code, int]] = {
     Code.provider_busy: 5,
     Code.provider_no_capacity: 5,
     Code.spend_capped: 5,
+    Code.credits_insufficient: 5,
     Code.provider_failed: 6,
     Code.provider_interrupted: 6,
     Code.provider_out_of_memory: 6,
@@ -61,6 +62,7 @@ _OWN_WORDS: Final[Mapping[Code, str]] = {
     Code.expired: "`genyard rerun` asks for it again",
     Code.limit_exceeded: "try again later, or with less",
     Code.spend_capped: "raise the endpoint's daily_cap_usd in genyard.toml, or wait until midnight (UTC)",
+    Code.credits_insufficient: "ask for less, or add credits (`genyard credits --help`)",
     Code.internal: "a defect of genyard: please report it with the trace id",
 }
 

@@ -35,6 +35,7 @@ STATUS: Final[Mapping[Code, int]] = {
     Code.forbidden: 403,
     Code.limit_exceeded: 429,
     Code.spend_capped: 503,
+    Code.credits_insufficient: 402,
     Code.content_rejected: 422,
     Code.canceled: 409,
     Code.expired: 409,

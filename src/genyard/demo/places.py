@@ -20,7 +20,7 @@ from rich.console import Console
 from genyard.app import Product, build, setup_logging, working
 from genyard.demo.pieces import sketch
 from genyard.demo.sheet import write_sheet
-from genyard.errors import GenyardError
+from genyard.errors import Code, GenyardError
 from genyard.frontends.cli.files import Target, save_job
 from genyard.imaging.decode import encode_png
 from genyard.imaging.portrait import sample_portrait
@@ -84,6 +84,11 @@ class Visit:
         if self.refused is not None:
             return self.refused.as_json()
         return self.job.error if self.job else None
+
+    @property
+    def failed(self) -> bool:
+        """A clear refusal is no failure: some models fetch their input from an address, which a folder has not."""
+        return self.error is not None and self.error["code"] != Code.request_unsupported
 
     @property
     def cost(self) -> str:
@@ -184,12 +189,12 @@ def _drawn() -> dict[str, bytes]:
 
 def _print(console: Console, visits: list[Visit]) -> None:
     for one in visits:
-        mark = "✗" if one.error else "✓"
+        mark = "✗" if one.failed else "–" if one.error else "✓"
         what = f"{one.error['code']}: {one.error['message']}" if one.error else one.files[0].name
         console.print(
             f"  {mark} {one.endpoint:<17} {one.operation:<17} {one.model:<18} {one.seconds:5.1f} s  "
             f"{one.cost:<17} {what}",
-            style="red" if one.error else "",
+            style="red" if one.failed else "",
         )
 
 

@@ -130,12 +130,12 @@ async def test_a_failed_run_costs_and_is_bought_once_more_at_most(make_settings:
 
 async def test_a_busy_place_is_asked_until_it_takes_the_work(make_settings: MakeSettings) -> None:
     busy = GenyardError(Code.provider_busy, "2 at once", context={"retry_after": 0.01})
-    place = ScriptedProvider(submits=[busy] * 6, says=[charged(0.1)])
+    place = ScriptedProvider(submits=[busy] * 3, says=[charged(0.1)])
     async with paid_place(make_settings, place) as product, working(product):
         job = await ended(product, await submit(product))
         assert await spent(product) == pytest.approx(0.1)
     assert job.state is JobState.succeeded
-    assert len(place.submitted) == 7
+    assert len(place.submitted) == 4
 
 
 class Unstoppable(ScriptedProvider):

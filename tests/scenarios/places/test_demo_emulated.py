@@ -31,7 +31,9 @@ async def test_one_job_of_each_kind_at_each_place(data_folder: Path, tmp_path: P
     report = json.loads((tmp_path / "out" / "jobs.json").read_text())
     assert {one["endpoint"] for one in report["jobs"]} == PLACES
     assert len({one["operation"] for one in report["jobs"]}) == 7
-    assert not [one["error"] for one in report["jobs"] if one["error"]]
+    refused = [one for one in report["jobs"] if one["error"]]
+    assert [(one["endpoint"], one["operation"]) for one in refused] == [("runpod-sdxl", "img2img")]
+    assert "S3_BUCKET" in refused[0]["error"]["message"]
     assert all((tmp_path / "out" / name).stat().st_size for one in report["jobs"] for name in one["files"])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -176,6 +176,16 @@ class Attempt:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Credits:
+    """What a job costs its owner: told at submit, held while it is open, charged at its end, given back."""
+
+    price: int
+    reserved: int
+    charged: int
+    refunded: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """What was asked, where it stands, what came of it."""
 
@@ -200,6 +210,7 @@ class Job:
     started_at: datetime | None
     finished_at: datetime | None
     expires_at: datetime | None
+    credits: Credits | None = None
     outputs: tuple[Asset, ...] = ()
     attempts: tuple[Attempt, ...] = ()
 
@@ -223,6 +234,7 @@ class Job:
             "finished_at": _iso(self.finished_at),
             "expires_at": _iso(self.expires_at),
             "cost": self._cost(),
+            "credits": asdict(self.credits) if self.credits else None,
             "outputs": [asset.as_json() for asset in self.outputs],
             "attempts": [attempt.as_json() for attempt in self.attempts],
         }

@@ -8,10 +8,10 @@
 -- A job with its stages (the first one ready) and its first event. No row when the idempotency key is taken.
 WITH job AS (
     INSERT INTO jobs (id, owner_id, state, request, operation, prompt, tags, trace_id, priority, idempotency_key,
-                      request_hash, rerun_of, previews, embed_prompt, expires_at, event_seq)
+                      request_hash, rerun_of, previews, embed_prompt, expires_at, event_seq, credits, credit_terms)
     VALUES (%(id)s, %(owner_id)s, 'queued', %(request)s, %(operation)s, %(prompt)s, %(tags)s, %(trace_id)s,
             %(priority)s, %(idempotency_key)s, %(request_hash)s, %(rerun_of)s, %(previews)s, %(embed_prompt)s,
-            %(expires_at)s, 1)
+            %(expires_at)s, 1, %(credits)s, %(credit_terms)s)
     ON CONFLICT (owner_id, idempotency_key) DO NOTHING
     RETURNING *
 ), stage AS (
@@ -24,14 +24,21 @@ WITH job AS (
     INSERT INTO events (job_id, seq, kind) SELECT id, 1, 'queued' FROM job
 )
 SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority, rerun_of, previews,
-       embed_prompt, detail, progress, preview_key, error, event_seq, created_at, started_at, finished_at, expires_at
+       embed_prompt, detail, progress, preview_key, error, event_seq, created_at, started_at, finished_at, expires_at,
+       CASE WHEN credits IS NOT NULL THEN
+           jsonb_build_object('price', credits, 'reserved', credits, 'charged', 0, 'refunded', 0) END AS credits
 FROM job;
 
 -- name: reserve
--- Before `insert_job`, in its transaction: raises GY001 where an endpoint's daily cap has no room.
-SELECT genyard_reserve(endpoint, amount) FROM (
-    SELECT endpoint, sum(amount) AS amount FROM jsonb_to_recordset(%(amounts)s) AS a(endpoint text, amount numeric)
-    GROUP BY endpoint ORDER BY endpoint) AS wanted;
+-- Before `insert_job`, in its transaction: raises GY001 where an endpoint's daily cap has no room, GY004 where the
+-- owner's budget has none.
+WITH places AS MATERIALIZED (
+    SELECT genyard_reserve(endpoint, amount)::text, amount FROM (
+        SELECT endpoint, sum(amount) AS amount
+        FROM jsonb_to_recordset(%(amounts)s) AS a(endpoint text, amount numeric)
+        GROUP BY endpoint ORDER BY endpoint) AS wanted
+), together AS MATERIALIZED (SELECT sum(amount) AS amount FROM places)
+SELECT genyard_reserve_budget(%(owner_id)s, amount, %(daily_usd)s::numeric, %(monthly_usd)s::numeric) FROM together;
 
 -- name: spending
 SELECT name AS endpoint, genyard_spent(name)::float AS usd, daily_cap_usd::float AS cap FROM endpoints
@@ -396,6 +403,7 @@ SELECT facts FROM endpoints WHERE name = %(name)s AND facts_of = %(of)s AND fact
 -- Everything about one job in one row; outputs and attempts as JSON.
 SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority, rerun_of, previews,
        embed_prompt, detail, progress, preview_key, error, event_seq, created_at, started_at, finished_at, expires_at,
+       genyard_credits_of(id, credits) AS credits,
        (SELECT jsonb_agg(to_jsonb(o)) FROM (
             SELECT a.id, a.owner_id, a.sha256, b.object, b.bytes, b.media_type, a.role, a.name, a.width, a.height,
                    a.seconds, a.facts, a.prompt, a.tags, a.job_id, a.step, a.position, a.created_at
@@ -414,7 +422,8 @@ SELECT state FROM jobs WHERE id = %(job_id)s AND owner_id = %(owner_id)s;
 -- name: list_jobs
 -- Newest first, before the given id. Words of `search` must all be in the prompt.
 SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority, rerun_of, previews,
-       embed_prompt, detail, progress, preview_key, error, event_seq, created_at, started_at, finished_at, expires_at
+       embed_prompt, detail, progress, preview_key, error, event_seq, created_at, started_at, finished_at, expires_at,
+       genyard_credits_of(id, credits) AS credits
 FROM jobs
 WHERE owner_id = %(owner_id)s
   AND (%(before)s::uuid IS NULL OR id < %(before)s)

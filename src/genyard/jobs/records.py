@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from psycopg.types.json import Jsonb
 from pydantic import TypeAdapter
 
 from genyard.database import Row
 from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import NewOutput
-from genyard.jobs.model import Asset, Attempt, AttemptState, Job, JobState, new_id
+from genyard.jobs.model import Asset, Attempt, AttemptState, Credits, Job, JobState, new_id
+from genyard.ledger import refusal
+from genyard.ledger.prices import JobPrice
 from genyard.pipelines import StageDraft
 from genyard.providers import BoundStep, Cost, Plan
+from genyard.settings import Budget
 from genyard.storage import Blob
 
 _PLAN = TypeAdapter(Plan)
@@ -35,7 +40,8 @@ class NewStage:
 
 @dataclass(frozen=True, kw_only=True)
 class NewJob:
-    """What `insert` stores."""
+    """What `insert` stores. `price`: what its owner pays, in credits; None where nothing is to be paid.
+    `budget`: what its owner may spend at the places, unless the owner's own row says otherwise."""
 
     id: UUID
     owner_id: UUID
@@ -52,6 +58,8 @@ class NewJob:
     previews: bool = False
     embed_prompt: bool = False
     expires_at: datetime | None = None
+    price: JobPrice | None = None
+    budget: Budget = Budget()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +155,8 @@ def job_values(job: NewJob) -> dict[str, Any]:
         "previews": job.previews,
         "embed_prompt": job.embed_prompt,
         "expires_at": job.expires_at,
+        "credits": job.price.credits if job.price else None,
+        "credit_terms": Jsonb(dict(job.price.terms)) if job.price else None,
         "stages": Jsonb(
             [
                 {
@@ -190,6 +200,13 @@ def unused(outputs: Sequence[NewOutput], objects: Mapping[str, str] | None) -> t
     return tuple(one.blob.object for one in outputs if kept.get(one.blob.sha256) != one.blob.object)
 
 
+def refused_by_money(error: psycopg.Error) -> GenyardError | None:
+    """An endpoint's cap, an owner's budget or credits; None for what is none of theirs."""
+    if error.sqlstate == "GY001":
+        return capped(json.loads(error.diag.message_detail or "{}"))
+    return refusal(error)
+
+
 def capped(told: Mapping[str, Any]) -> GenyardError:
     endpoint, spent, amount, cap = (told.get(name) for name in ("endpoint", "spent", "amount", "cap"))
     return GenyardError(
@@ -206,6 +223,7 @@ def job_of(row: Row, outputs: Sequence[Asset]) -> Job:
     given["steps"] = tuple(given.pop("request"))
     given["state"] = JobState(given["state"])
     given["tags"] = tuple(given["tags"])
+    given["credits"] = Credits(**given["credits"]) if given["credits"] else None
     return Job(**given, outputs=_in_step_order(given["steps"], outputs))
 
 

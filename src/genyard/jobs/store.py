@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,11 +24,11 @@ from genyard.jobs.records import (
     Spending,
     StageOutput,
     attempt_of,
-    capped,
     claim_of,
     job_of,
     job_values,
     no_job,
+    refused_by_money,
     unused,
 )
 from genyard.providers import Facts
@@ -46,12 +45,16 @@ class Jobs:
 
     async def insert(self, job: NewJob) -> Job | None:
         """Accepts the job and hands its first stage on. None when the idempotency key is taken; `limit.spend` when an
-        endpoint's daily cap has no room for it."""
+        endpoint's daily cap has no room for it, `limit.exceeded` when its owner's budget has none,
+        `credits.insufficient` when its owner cannot pay it."""
         paid = [stage for stage in job.stages if stage.reserved_usd is not None]
-        if paid:
-            row = await self._insert_paid(job, paid)
-        else:
-            row = await self._row("insert_job", **job_values(job))
+        try:
+            if paid:
+                row = await self._insert_paid(job, paid)
+            else:
+                row = await self._row("insert_job", **job_values(job))
+        except psycopg.Error as refused:
+            raise refused_by_money(refused) or refused from None
         if row is None:
             return None
         told = {"job_id": job.id, "event_seq": 1, "kind": "queued"}
@@ -59,15 +62,15 @@ class Jobs:
         return job_of(row, [])
 
     async def _insert_paid(self, job: NewJob, paid: Sequence[NewStage]) -> Row | None:
-        amounts = [{"endpoint": one.draft.endpoint, "amount": one.reserved_usd} for one in paid]
-        try:
-            async with self.database.transaction() as connection:
-                await connection.execute(_SQL("reserve"), {"amounts": Jsonb(amounts)})
-                return await _one(connection, "insert_job", job_values(job))
-        except psycopg.Error as refused:
-            if refused.sqlstate != "GY001":
-                raise
-            raise capped(json.loads(refused.diag.message_detail or "{}")) from None
+        reserved = {
+            "amounts": Jsonb([{"endpoint": one.draft.endpoint, "amount": one.reserved_usd} for one in paid]),
+            "owner_id": job.owner_id,
+            "daily_usd": job.budget.daily_usd,
+            "monthly_usd": job.budget.monthly_usd,
+        }
+        async with self.database.transaction() as connection:
+            await connection.execute(_SQL("reserve"), reserved)
+            return await _one(connection, "insert_job", job_values(job))
 
     async def spending(self) -> list[Spending]:
         return [Spending(**row) for row in await self._rows("spending")]

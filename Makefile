@@ -23,7 +23,7 @@ check: $(VENV)/dev ## types and lint
 	$(BIN)/ruff format --check src tests bench
 	$(BIN)/mypy
 
-live: $(VENV)/dev ## the contract suite against real ComfyUI servers: GENYARD_LIVE_COMFYUI=http://127.0.0.1:8188[,…]
+live: $(VENV)/dev ## against real servers and workers: GENYARD_LIVE_COMFYUI=http://127.0.0.1:8188[,…], GENYARD_LIVE_RUNPOD_…
 	$(BIN)/python -m pytest -m live tests/live
 
 bench: $(VENV)/dev ## our share of a job's time, of a place's call budget, of memory; side by side with the bare wire

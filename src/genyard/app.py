@@ -160,6 +160,8 @@ def _place(name: str, endpoint: EndpointSettings, provider: Provider, catalog: C
         daily_cap=endpoint.daily_cap_usd,
         assumed=endpoint.assumed_usd,
         source=endpoint.source,
+        starts_per_minute=endpoint.starts_per_minute,
+        affinity=endpoint.affinity,
     )
 
 
@@ -241,6 +243,11 @@ async def build(
             time.monotonic,
         )
         await places.save()
+        await jobs.save_queue_rules(
+            [{"name": name, **tier.model_dump()} for name, tier in settings.tiers.items()],
+            queue=settings.queue.limit,
+            patience=settings.queue.patience,
+        )
         secret = await assets.secret("links", secrets.token_bytes(32))
         hooks = Hooks(secret=secret, base=settings.server.public_url)
         around = Surroundings(

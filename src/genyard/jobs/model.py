@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -186,6 +187,35 @@ class Credits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Where a queued job stands at its endpoint: 1 is the next. `starts_in`: seconds, from … to, by what runs took of
+    late; None where nobody can know, as while the endpoint is paused."""
+
+    position: int
+    endpoint: str
+    paused: bool
+    starts_in: tuple[float, float] | None
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        if self.paused:
+            return f"number {self.position} in the queue of {self.endpoint}, which is paused"
+        if self.starts_in is None:
+            return f"number {self.position} in the queue"
+        return f"number {self.position} in the queue, starts in {_range(*self.starts_in)}"
+
+    def as_json(self) -> dict[str, Any]:
+        told = None if self.starts_in is None else {"from": self.starts_in[0], "to": self.starts_in[1]}
+        return {
+            "position": self.position,
+            "endpoint": self.endpoint,
+            "paused": self.paused,
+            "starts_in": told,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """What was asked, where it stands, what came of it."""
 
@@ -213,6 +243,7 @@ class Job:
     credits: Credits | None = None
     outputs: tuple[Asset, ...] = ()
     attempts: tuple[Attempt, ...] = ()
+    queue: Standing | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -233,6 +264,7 @@ class Job:
             "started_at": _iso(self.started_at),
             "finished_at": _iso(self.finished_at),
             "expires_at": _iso(self.expires_at),
+            "queue": self.queue.as_json() if self.queue else None,
             "cost": self._cost(),
             "credits": asdict(self.credits) if self.credits else None,
             "outputs": [asset.as_json() for asset in self.outputs],
@@ -269,6 +301,13 @@ def new_id() -> UUID:
     value = (value & ~(0xF << 76)) | (0x7 << 76)
     value = (value & ~(0x3 << 62)) | (0x2 << 62)
     return UUID(int=value)
+
+
+def _range(least: float, most: float) -> str:
+    """`20–40 s`, `3–8 min`: no closer than anybody knows."""
+    unit, name = (1.0, "s") if most < 90 else (60.0, "min") if most < 5400 else (3600.0, "h")
+    first, last = math.floor(least / unit), math.ceil(most / unit)
+    return f"{first}–{last} {name}" if first < last else f"{last} {name}"
 
 
 def _iso(moment: datetime | None) -> str | None:

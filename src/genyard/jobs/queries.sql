@@ -15,9 +15,10 @@ WITH job AS (
     ON CONFLICT (owner_id, idempotency_key) DO NOTHING
     RETURNING *
 ), stage AS (
-    INSERT INTO stages (id, job_id, owner_id, position, state, endpoint, steps, plan, priority, ready_at, reserved_usd)
+    INSERT INTO stages (id, job_id, owner_id, position, state, endpoint, model, steps, plan, priority, ready_at,
+                        reserved_usd)
     SELECT (s->>'id')::uuid, job.id, job.owner_id, n - 1, CASE n WHEN 1 THEN 'ready' ELSE 'waiting' END,
-           s->>'endpoint', s->'steps', s->'plan', job.priority, CASE n WHEN 1 THEN now() END,
+           s->>'endpoint', s->>'model', s->'steps', s->'plan', job.urgency, CASE n WHEN 1 THEN now() END,
            (s->>'reserved_usd')::numeric
     FROM job, jsonb_array_elements(%(stages)s) WITH ORDINALITY AS given(s, n)
 ), event AS (
@@ -52,7 +53,7 @@ SELECT id, request_hash FROM jobs WHERE owner_id = %(owner_id)s AND idempotency_
 WITH unhurried AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
 SELECT CASE WHEN %(event_seq)s::integer IS NOT NULL
        THEN genyard_tell('event', %(job_id)s, %(event_seq)s::integer || ' ' || %(kind)s::text) END AS told,
-       (SELECT count(genyard_dispatch(endpoint)) FROM unnest(%(endpoints)s::text[]) AS endpoint) AS dispatched
+       (SELECT sum(genyard_dispatch(endpoint)) FROM unnest(%(endpoints)s::text[]) AS endpoint) AS dispatched
 FROM unhurried;
 
 -- name: claim_stage
@@ -321,33 +322,73 @@ SELECT id, genyard_tell('event', id, event_seq || ' expired') FROM job;
 -- name: take_up
 -- Stages whose runner is gone (its lock is free, or its heart has not beaten for the lease), or that were handed to
 -- Procrastinate and never claimed. They get a new epoch, so that a former runner that wakes can change nothing.
+--
+-- One whose worker crashed within a minute is suspected of it: from its second crash on, ever fewer of the suspects run
+-- at the same time, so that the innocent ones get away from the one that kills; who has crashed `most` workers ends.
 WITH alive AS (
     SELECT w.id FROM workers w
     WHERE w.beat_at > now() - %(lease)s * interval '1 second'
       AND EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 7264 AND l.objid = w.id::oid
                   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
 ), orphan AS (
-    SELECT s.id FROM stages s
+    SELECT s.id, s.job_id, s.dispatched_at, 'running' AS was,
+           s.crashes + (SELECT count(*) FROM workers w WHERE w.id = s.worker_id
+                        AND w.beat_at < s.dispatched_at + interval '1 minute')::smallint AS crashes
+    FROM stages s
     WHERE s.state = 'running'
       AND (s.worker_id IS NOT NULL AND s.worker_id NOT IN (SELECT id FROM alive)
            OR s.worker_id IS NULL AND s.dispatched_at < now() - interval '5 seconds'
               AND NOT EXISTS (SELECT FROM procrastinate_jobs p WHERE p.args->>'stage_id' = s.id::text
                               AND (p.args->>'epoch')::integer = s.epoch AND p.status = 'todo'))
-    FOR UPDATE SKIP LOCKED
+    FOR UPDATE OF s SKIP LOCKED
 ), unfinished AS (
-    SELECT s.id FROM stages s JOIN attempts a ON a.stage_id = s.id
+    SELECT s.id, s.job_id, s.dispatched_at, 'detached' AS was,
+           s.crashes + (SELECT count(*) FROM workers w WHERE w.id = s.worker_id
+                        AND w.beat_at < s.dispatched_at + interval '1 minute')::smallint AS crashes
+    FROM stages s JOIN attempts a ON a.stage_id = s.id
     WHERE a.state = 'detached' AND a.finished_at IS NULL
       AND (s.worker_id IS NOT NULL AND s.worker_id NOT IN (SELECT id FROM alive)
            OR s.worker_id IS NULL AND s.dispatched_at < now() - interval '5 seconds')
     FOR UPDATE OF s SKIP LOCKED
+), left_behind AS (
+    SELECT * FROM orphan UNION ALL SELECT * FROM unfinished
+), allowed AS (
+    SELECT id, crashes, crashes < 2 OR row_number() OVER (PARTITION BY crashes ORDER BY dispatched_at, id)
+           + (SELECT count(*) FROM stages s WHERE s.state = 'running' AND s.crashes = left_behind.crashes
+              AND s.id NOT IN (SELECT id FROM left_behind))
+           <= CASE crashes WHEN 2 THEN 32 WHEN 3 THEN 8 ELSE 1 END AS now
+    FROM left_behind WHERE crashes < %(most)s
 ), again AS (
-    UPDATE stages SET epoch = epoch + 1, worker_id = NULL, dispatched_at = now()
-    WHERE stages.id IN (SELECT id FROM orphan UNION ALL SELECT id FROM unfinished)
+    UPDATE stages SET epoch = epoch + 1, worker_id = NULL, dispatched_at = now(), crashes = allowed.crashes
+    FROM allowed WHERE stages.id = allowed.id AND allowed.now
     RETURNING stages.id, stages.epoch
+), handed AS (
+    INSERT INTO procrastinate_jobs (queue_name, task_name, args)
+    SELECT 'stages', 'run_stage', jsonb_build_object('stage_id', id, 'epoch', epoch) FROM again
+), poisoned AS (
+    UPDATE stages SET state = CASE was WHEN 'running' THEN 'failed' ELSE stages.state END, epoch = epoch + 1,
+           worker_id = NULL, finished_at = coalesce(finished_at, now()), crashes = left_behind.crashes
+    FROM left_behind WHERE stages.id = left_behind.id AND left_behind.crashes >= %(most)s
+    RETURNING stages.id, stages.job_id, was
+), attempt AS (
+    UPDATE attempts SET finished_at = now(), error = %(error)s,
+           state = CASE attempts.state WHEN 'detached' THEN 'detached' ELSE 'lost' END
+    FROM poisoned WHERE attempts.stage_id = poisoned.id
+      AND (attempts.state IN ('submitting', 'running') OR attempts.state = 'detached' AND attempts.finished_at IS NULL)
+), others AS (
+    UPDATE stages SET state = 'canceled', finished_at = now() FROM poisoned
+    WHERE stages.job_id = poisoned.job_id AND stages.state IN ('waiting', 'ready') AND poisoned.was = 'running'
+), job AS (
+    UPDATE jobs SET state = CASE state WHEN 'canceling' THEN 'canceled' ELSE 'failed' END, error = %(error)s,
+           finished_at = now(), detail = NULL, preview_key = NULL, event_seq = event_seq + 1
+    FROM poisoned WHERE jobs.id = poisoned.job_id AND poisoned.was = 'running'
+      AND jobs.state IN ('queued', 'running', 'canceling')
+    RETURNING jobs.id, jobs.state, jobs.event_seq, jobs.error
+), event AS (
+    INSERT INTO events (job_id, seq, kind, data)
+    SELECT id, event_seq, state, jsonb_build_object('error', error) FROM job
 )
-INSERT INTO procrastinate_jobs (queue_name, task_name, args)
-SELECT 'stages', 'run_stage', jsonb_build_object('stage_id', id, 'epoch', epoch) FROM again
-RETURNING args;
+SELECT id, genyard_tell('event', id, event_seq || ' ' || state) FROM job;
 
 -- name: hand_back
 -- A runner that cannot go on (the database broke off) gives its stage to whoever sweeps next.
@@ -387,10 +428,101 @@ DELETE FROM workers w WHERE w.beat_at < now() - interval '1 minute'
   AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 7264 AND l.objid = w.id::oid);
 
 -- name: save_endpoint
-INSERT INTO endpoints (name, kind, capacity, daily_cap_usd)
-VALUES (%(name)s, %(kind)s, %(capacity)s, %(daily_cap_usd)s)
+INSERT INTO endpoints (name, kind, capacity, daily_cap_usd, starts_per_minute, affinity_seconds, affinity_starts)
+VALUES (%(name)s, %(kind)s, %(capacity)s, %(daily_cap_usd)s, %(starts_per_minute)s, %(affinity_seconds)s,
+        %(affinity_starts)s)
 ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, capacity = excluded.capacity,
-                                 daily_cap_usd = excluded.daily_cap_usd;
+    daily_cap_usd = excluded.daily_cap_usd, starts_per_minute = excluded.starts_per_minute,
+    affinity_seconds = excluded.affinity_seconds, affinity_starts = excluded.affinity_starts;
+
+-- name: save_queue_rules
+-- What the settings say of tiers and of the queue, as a whole.
+WITH given AS (
+    SELECT * FROM jsonb_to_recordset(%(tiers)s) AS t(
+        name text, at_once integer, queue integer, priority smallint, max_priority smallint)
+), gone AS (
+    DELETE FROM tiers WHERE name NOT IN (SELECT name FROM given)
+), kept AS (
+    INSERT INTO tiers (name, at_once, queue, priority, max_priority)
+    SELECT name, at_once, queue, priority, max_priority FROM given
+    ON CONFLICT (name) DO UPDATE SET at_once = excluded.at_once, queue = excluded.queue,
+        priority = excluded.priority, max_priority = excluded.max_priority
+)
+UPDATE queue_rules SET queue = %(queue)s, patience = %(patience)s;
+
+-- name: pause_endpoint
+-- Nothing new starts there from the commit on; what runs goes on. Waits for a dispatch that is under way.
+WITH alone AS MATERIALIZED (SELECT pg_advisory_xact_lock(72641, hashtext(%(name)s)))
+UPDATE endpoints SET paused_at = coalesce(paused_at, now()), paused_why = %(why)s FROM alone
+WHERE name = %(name)s RETURNING name;
+
+-- name: resume_endpoint
+UPDATE endpoints SET paused_at = NULL, paused_why = '' WHERE name = %(name)s RETURNING name;
+
+-- name: paused
+SELECT name, paused_at, paused_why FROM endpoints WHERE paused_at IS NOT NULL ORDER BY name;
+
+-- name: standings
+-- Where queued jobs stand: as `genyard_dispatch` goes, caps and models that are loaded aside. `own_ahead` and
+-- `own_running` are the owner's others, which count where its tier has a cap.
+WITH wanted AS (
+    SELECT DISTINCT s.endpoint FROM stages s JOIN jobs j ON j.id = s.job_id
+    WHERE s.job_id = ANY(%(job_ids)s) AND s.state = 'ready' AND j.state = 'queued'
+), line AS (
+    SELECT s.job_id, s.endpoint, s.priority, s.owner_id,
+           row_number() OVER (PARTITION BY s.endpoint, s.priority, s.owner_id ORDER BY s.ready_at, s.id) AS nth
+    FROM stages s JOIN wanted USING (endpoint) WHERE s.state = 'ready'
+), placed AS (
+    SELECT l.*, row_number() OVER (PARTITION BY l.endpoint ORDER BY l.priority DESC, l.nth,
+                                   coalesce(l.owner_id <= t.owner_id, false), l.owner_id) AS position,
+           row_number() OVER (PARTITION BY l.endpoint, l.owner_id ORDER BY l.priority DESC, l.nth) - 1 AS own_ahead
+    FROM line l LEFT JOIN turns t ON t.endpoint = l.endpoint AND t.priority = l.priority
+)
+SELECT p.job_id, p.endpoint, p.position, p.own_ahead, tier.at_once,
+       CASE WHEN tier.at_once IS NULL THEN '{}' ELSE ARRAY(
+            SELECT extract(epoch FROM now() - r.dispatched_at)::float FROM stages r
+            WHERE r.owner_id = p.owner_id AND r.state = 'running') END AS own_running
+FROM placed p LEFT JOIN LATERAL genyard_tier(p.owner_id) tier ON true
+WHERE p.job_id = ANY(%(job_ids)s);
+
+-- name: lanes
+-- What the time until a start depends on, by endpoint: how long runs took of late, how long those of now have run.
+SELECT e.name, e.capacity, e.paused_at IS NOT NULL AS paused, e.starts_per_minute,
+       ARRAY(SELECT extract(epoch FROM now() - s.dispatched_at)::float FROM stages s
+             WHERE s.endpoint = e.name AND s.state = 'running') AS running,
+       ARRAY(SELECT extract(epoch FROM a.finished_at - a.created_at)::float FROM attempts a
+             WHERE a.endpoint = e.name AND a.state = 'succeeded' AND a.finished_at > now() - interval '1 day'
+             ORDER BY a.finished_at DESC LIMIT 50) AS took,
+       ARRAY(SELECT extract(epoch FROM now() - at)::float FROM starts
+             WHERE endpoint = e.name AND at > now() - interval '1 minute' ORDER BY at) AS started
+FROM endpoints e WHERE e.name = ANY(%(endpoints)s);
+
+-- name: first_in_line
+-- Of an owner's jobs, or of all: the one that is likely to start next.
+SELECT s.job_id FROM stages s JOIN jobs j ON j.id = s.job_id
+WHERE s.state = 'ready' AND j.state = 'queued' AND (%(owner_id)s::uuid IS NULL OR s.owner_id = %(owner_id)s)
+ORDER BY s.priority DESC, s.ready_at LIMIT 1;
+
+-- name: all_workers
+SELECT w.id, w.name, w.started_at, extract(epoch FROM now() - w.beat_at)::float AS silent,
+       EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 7264 AND l.objid = w.id::oid
+               AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS alive,
+       (SELECT count(*) FROM stages s WHERE s.worker_id = w.id AND s.state = 'running') AS running
+FROM workers w ORDER BY w.id;
+
+-- name: all_queues
+-- `oldest`: seconds that the one who has waited longest has waited. `suspects`: stages that crashed their worker.
+SELECT e.name AS endpoint, e.kind, e.capacity, e.paused_at, e.paused_why, e.starts_per_minute, e.loaded_model,
+       coalesce(q.waiting, 0) AS waiting, coalesce(q.owners, 0) AS owners, q.oldest, coalesce(r.running, 0) AS running,
+       coalesce(r.suspects, 0) AS suspects
+FROM endpoints e
+LEFT JOIN (SELECT endpoint, count(*) AS waiting, count(DISTINCT owner_id) AS owners,
+                  extract(epoch FROM now() - min(ready_at))::float AS oldest
+           FROM stages WHERE state = 'ready' GROUP BY endpoint) q ON q.endpoint = e.name
+LEFT JOIN (SELECT endpoint, count(*) AS running, count(*) FILTER (WHERE crashes > 0) AS suspects
+           FROM stages WHERE state = 'running' GROUP BY endpoint) r ON r.endpoint = e.name
+WHERE e.name = ANY(%(endpoints)s) OR q.waiting > 0 OR r.running > 0
+ORDER BY e.name;
 
 -- name: save_facts
 UPDATE endpoints SET facts = %(facts)s, facts_of = %(of)s, checked_at = now() WHERE name = %(name)s;

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import psycopg
@@ -16,7 +17,7 @@ from pydantic import TypeAdapter
 from genyard.database import Row
 from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import NewOutput
-from genyard.jobs.model import Asset, Attempt, AttemptState, Credits, Job, JobState, new_id
+from genyard.jobs.model import Asset, Attempt, AttemptState, Credits, Job, JobState, Standing, new_id
 from genyard.ledger import refusal
 from genyard.ledger.prices import JobPrice
 from genyard.pipelines import StageDraft
@@ -26,6 +27,8 @@ from genyard.storage import Blob
 
 _PLAN = TypeAdapter(Plan)
 _STEPS = TypeAdapter(tuple[BoundStep, ...])
+#: Where nobody knows when there will be room.
+_RETRY_SECONDS: Final = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +165,7 @@ def job_values(job: NewJob) -> dict[str, Any]:
                 {
                     "id": str(new_id()),
                     "endpoint": stage.draft.endpoint,
+                    "model": model_of(stage.draft),
                     "steps": _STEPS.dump_python(stage.draft.steps, mode="json"),
                     "plan": _PLAN.dump_python(stage.plan, mode="json"),
                     "reserved_usd": stage.reserved_usd,
@@ -170,6 +174,12 @@ def job_values(job: NewJob) -> dict[str, Any]:
             ]
         ),
     }
+
+
+def model_of(draft: StageDraft) -> str | None:
+    """What must be loaded for it. A workflow of the caller's own loads whatever it names: nobody knows."""
+    models = {step.binding.model for step in draft.steps if step.operation != "run_workflow"}
+    return "+".join(sorted(models)) or None
 
 
 def claim_of(row: Row, epoch: int) -> Claim:
@@ -215,6 +225,19 @@ def capped(told: Mapping[str, Any]) -> GenyardError:
         f"take ${amount:.4f} more; raise endpoints.{endpoint}.daily_cap_usd in genyard.toml or wait until midnight",
         field=f"endpoints.{endpoint}.daily_cap_usd",
         context=dict(told),
+    )
+
+
+def queue_full(told: Mapping[str, Any], standing: Standing | None) -> GenyardError:
+    """`retry_after`: when the first of those who wait is likely to have started."""
+    starts = standing.starts_in if standing else None
+    seconds = min(3600, max(1, math.ceil(starts[1]))) if starts else _RETRY_SECONDS
+    whose = "you have" if told["scope"] == "owner" else "there are"
+    return GenyardError(
+        Code.limit_exceeded,
+        f"the queue is full: {whose} {told['waiting']} waiting jobs, and {told['limit']} may wait; "
+        f"try again in {seconds} s",
+        context={**told, "position": told["waiting"] + 1, "retry_after": seconds},
     )
 
 

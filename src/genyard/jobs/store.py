@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import psycopg
@@ -14,7 +15,7 @@ from pydantic import TypeAdapter
 from genyard.database import Connection, Database, Row, load_queries
 from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import NewOutput, asset_of, blob_of, delete_unused, from_json, output_values
-from genyard.jobs.model import Asset, Event, Job, JobState
+from genyard.jobs.model import Asset, Event, Job, JobState, Standing
 from genyard.jobs.records import (
     Claim,
     Finished,
@@ -28,13 +29,23 @@ from genyard.jobs.records import (
     job_of,
     job_values,
     no_job,
+    queue_full,
     refused_by_money,
     unused,
 )
+from genyard.jobs.turns import Lane, Place, Standings, standing_of
 from genyard.providers import Facts
 
 _SQL = load_queries("genyard.jobs")
 _FACTS = TypeAdapter(Facts)
+
+#: A stage that has crashed so many workers, each soon after it was taken up, is set aside.
+MAX_CRASHES: Final = 5
+_POISONED: Final = GenyardError(
+    Code.internal,
+    f"set aside: {MAX_CRASHES} workers crashed, each soon after it had taken this job up; their logs say more",
+    context={"crashes": MAX_CRASHES},
+)
 
 
 class Jobs:
@@ -42,6 +53,7 @@ class Jobs:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._standings = Standings(self.standings)
 
     async def insert(self, job: NewJob) -> Job | None:
         """Accepts the job and hands its first stage on. None when the idempotency key is taken; `limit.spend` when an
@@ -54,12 +66,42 @@ class Jobs:
             else:
                 row = await self._row("insert_job", **job_values(job))
         except psycopg.Error as refused:
+            if refused.sqlstate == "GY010":
+                await self._refuse_unless_known(job, refused)
+                return None
             raise refused_by_money(refused) or refused from None
         if row is None:
             return None
         told = {"job_id": job.id, "event_seq": 1, "kind": "queued"}
-        await self._go_on(job.stages[0].draft.endpoint, told=told)
-        return job_of(row, [])
+        started = await self._go_on(job.stages[0].draft.endpoint, told=told)
+        return job_of(row, []) if started else await self._with_standing(job_of(row, []))
+
+    async def _refuse_unless_known(self, job: NewJob, refused: psycopg.Error) -> None:
+        """Where it is there already, it was not a new one that had no room."""
+        key = job.idempotency_key
+        if key is not None and await self.find_by_idempotency_key(job.owner_id, key) is not None:
+            return
+        told = json.loads(refused.diag.message_detail or "{}")
+        owner_id = job.owner_id if told["scope"] == "owner" else None
+        first = await self._row("first_in_line", owner_id=owner_id)
+        raise queue_full(told, await self.standing(first["job_id"]) if first else None) from None
+
+    async def standing(self, job_id: UUID) -> Standing | None:
+        """Where a queued job stands; None for one that waits nowhere."""
+        return await self._standings.of(job_id)
+
+    async def _with_standing(self, job: Job) -> Job:
+        return replace(job, queue=await self.standing(job.id))
+
+    async def standings(self, job_ids: Sequence[UUID]) -> dict[UUID, Standing]:
+        """Of those that wait. Without a worker nobody knows when anything starts."""
+        found = [Place(**row) for row in await self._rows("standings", job_ids=list(job_ids))]
+        if not found:
+            return {}
+        rows = await self._rows("lanes", endpoints=list({place.endpoint for place in found}))
+        idle = not await self.any_worker()
+        lanes = {row["name"]: Lane(**{**row, "took": () if idle else row["took"]}) for row in rows}
+        return {place.job_id: standing_of(place, lanes[place.endpoint]) for place in found}
 
     async def _insert_paid(self, job: NewJob, paid: Sequence[NewStage]) -> Row | None:
         reserved = {
@@ -79,16 +121,17 @@ class Jobs:
         """A place says that something happened to the submission under this key."""
         await self._rows("wake_attempt", endpoint=endpoint, key=key)
 
-    async def _go_on(self, *endpoints: str | None, told: Mapping[str, Any] | None = None) -> None:
-        """After a commit: watchers are told, free places of these endpoints are filled."""
+    async def _go_on(self, *endpoints: str | None, told: Mapping[str, Any] | None = None) -> bool:
+        """After a commit: watchers are told, free places of these endpoints are filled. Whether any was."""
         told = told or {"job_id": None, "event_seq": None, "kind": None}
-        await self._row(
+        row = await self._row(
             "go_on",
             job_id=told["job_id"],
             event_seq=told["event_seq"],
             kind=told["kind"],
             endpoints=[endpoint for endpoint in endpoints if endpoint is not None],
         )
+        return bool(row and row["dispatched"])
 
     async def find_by_idempotency_key(self, owner_id: UUID, key: str) -> tuple[UUID, bytes] | None:
         row = await self._row("find_by_idempotency_key", owner_id=owner_id, idempotency_key=key)
@@ -220,7 +263,8 @@ class Jobs:
             raise no_job(job_id)
         outputs = [asset_of(from_json(one)) for one in row.pop("outputs") or ()]
         attempts = tuple(attempt_of(from_json(one)) for one in row.pop("attempts") or ())
-        return replace(job_of(row, outputs), attempts=attempts)
+        job = replace(job_of(row, outputs), attempts=attempts)
+        return await self._with_standing(job) if job.state is JobState.queued else job
 
     async def state(self, job_id: UUID, owner_id: UUID) -> JobState:
         row = await self._row("job_state", job_id=job_id, owner_id=owner_id)
@@ -256,7 +300,10 @@ class Jobs:
         by_job: dict[UUID, list[Asset]] = {}
         for one in found:
             by_job.setdefault(one["job_id"], []).append(asset_of(one))
-        return [job_of(row, by_job.get(row["id"], [])) for row in rows]
+        jobs = [job_of(row, by_job.get(row["id"], [])) for row in rows]
+        queued = [job.id for job in jobs if job.state is JobState.queued]
+        standings = await self.standings(queued) if queued else {}
+        return [replace(job, queue=standings.get(job.id)) for job in jobs] if queued else jobs
 
     async def events(self, job_id: UUID, after: int) -> list[Event]:
         rows = await self._rows("events_after", job_id=job_id, after=after)
@@ -288,10 +335,54 @@ class Jobs:
     # ---- endpoints and workers ----
 
     async def save_endpoint(
-        self, name: str, kind: str, capacity: int, daily_cap_usd: float | None = None
+        self,
+        name: str,
+        kind: str,
+        capacity: int,
+        daily_cap_usd: float | None = None,
+        *,
+        starts_per_minute: int | None = None,
+        affinity: tuple[float, int] = (0.0, 0),
     ) -> None:
-        """`daily_cap_usd` None: runs cost nothing there."""
-        await self._row("save_endpoint", name=name, kind=kind, capacity=capacity, daily_cap_usd=daily_cap_usd)
+        """`daily_cap_usd` None: runs cost nothing there. `affinity`: for how many seconds, and starts, the model that
+        is loaded may come before somebody's turn."""
+        await self._row(
+            "save_endpoint",
+            name=name,
+            kind=kind,
+            capacity=capacity,
+            daily_cap_usd=daily_cap_usd,
+            starts_per_minute=starts_per_minute,
+            affinity_seconds=affinity[0],
+            affinity_starts=affinity[1],
+        )
+
+    async def save_queue_rules(
+        self, tiers: Sequence[Mapping[str, Any]], *, queue: int | None, patience: int
+    ) -> None:
+        """Tiers have name, at_once, queue, priority and max_priority. `queue`: jobs that may wait in all."""
+        await self._row("save_queue_rules", tiers=Jsonb(list(tiers)), queue=queue, patience=patience)
+
+    async def pause(self, endpoint: str, why: str = "") -> None:
+        """Nothing new starts there; what runs goes on."""
+        if await self._row("pause_endpoint", name=endpoint, why=why) is None:
+            raise GenyardError(Code.not_found, f"no endpoint {endpoint!r}", field="endpoint")
+
+    async def resume(self, endpoint: str) -> None:
+        if await self._row("resume_endpoint", name=endpoint) is None:
+            raise GenyardError(Code.not_found, f"no endpoint {endpoint!r}", field="endpoint")
+        await self._go_on(endpoint)
+
+    async def paused(self) -> dict[str, Row]:
+        """Endpoint → since when, and why."""
+        return {row.pop("name"): row for row in await self._rows("paused")}
+
+    async def workers(self) -> list[Row]:
+        return await self._rows("all_workers")
+
+    async def queues(self, endpoints: Sequence[str]) -> list[Row]:
+        """These endpoints, and others at which something is left."""
+        return await self._rows("all_queues", endpoints=list(endpoints))
 
     async def save_facts(self, name: str, facts: Facts, of: str) -> None:
         """`of`: which server they are facts of."""
@@ -320,10 +411,10 @@ class Jobs:
 
     async def sweep(self, lease: float) -> float | None:
         """Takes up what dead runners left, expires, dispatches what waits. Seconds until the next retry is due."""
-        await self._row("forget_dead_workers")
         late = GenyardError(Code.expired, "its deadline passed before it could start")
         await self._rows("expire_jobs", error=Jsonb(late.as_json()))
-        await self._rows("take_up", lease=lease)
+        await self._rows("take_up", lease=lease, most=MAX_CRASHES, error=Jsonb(_POISONED.as_json()))
+        await self._row("forget_dead_workers")
         for row in await self._rows("endpoints_with_ready_stages"):
             await self._go_on(row["endpoint"])
         waiting = await self._row("next_retry")

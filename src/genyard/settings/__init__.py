@@ -31,17 +31,21 @@ from genyard.errors import Code, GenyardError
 from genyard.media import MediaLimits
 from genyard.settings.environment import FIELDS, PROVIDER_NEEDS, apply
 from genyard.settings.money import Budget, BudgetSettings, CreditSettings, PriceRow
+from genyard.settings.turns import DEFAULT_TIER, QueueSettings, TierSettings
 
 __all__ = [
+    "DEFAULT_TIER",
     "PROVIDER_NEEDS",
     "Budget",
     "BudgetSettings",
     "CreditSettings",
     "EndpointSettings",
     "PriceRow",
+    "QueueSettings",
     "ServerSettings",
     "Settings",
     "StorageSettings",
+    "TierSettings",
     "Timeouts",
     "load_settings",
 ]
@@ -51,6 +55,8 @@ ProviderKind = Literal["preview", "comfyui", "runpod", "scenario", "replicate"]
 #: What a paid endpoint may spend in a day (UTC) unless its settings say otherwise: low, so that a mistake is cheap.
 DAILY_CAP_USD = 5.0
 
+
+_AFFINITY = (30.0, 8)
 
 #: What is said where pydantic speaks of Python.
 _NO_TABLE = dict.fromkeys(("dict_type", "model_type", "dataclass_type"), "must be a table")
@@ -100,6 +106,9 @@ class EndpointSettings(_Frozen):
     models            which of the models that this kind of place knows are there; empty: all
     operations        which operations it is to serve; empty: all that its models can
     concurrency       how many submissions may be open there at once
+    starts_per_minute how many may start there in any minute
+    affinity_seconds  how long work for the model that is loaded there may come before somebody else's turn …
+    affinity_starts   … and how often, before the model is changed. Of use where one machine loads large models
     calls_per_second  how often its state may be asked for, over all jobs; None: what is usual for its kind
     files             renames model files: template's name → the name on that server
     model_files       ComfyUI on RunPod: the model files of the image, by which a template is chosen
@@ -120,6 +129,9 @@ class EndpointSettings(_Frozen):
     models: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
     concurrency: int = Field(default=4, ge=1, le=10_000)
+    starts_per_minute: int | None = Field(default=None, ge=1, le=100_000)
+    affinity_seconds: float | None = Field(default=None, ge=0, le=3600)
+    affinity_starts: int | None = Field(default=None, ge=0, le=1000)
     calls_per_second: float | None = Field(default=None, gt=0)
     files: dict[str, str] = Field(default_factory=dict)
     model_files: tuple[str, ...] = ()
@@ -128,6 +140,15 @@ class EndpointSettings(_Frozen):
     assumed_usd: float = Field(default=0.10, ge=0)
     usd_per_second: float | None = Field(default=None, ge=0)
     usd_per_unit: float | None = Field(default=None, ge=0)
+
+    @property
+    def affinity(self) -> tuple[float, int]:
+        """Seconds and starts: by default for a ComfyUI server alone, which has one set of models in memory."""
+        seconds, starts = _AFFINITY if self.kind == "comfyui" else (0.0, 0)
+        return (
+            seconds if self.affinity_seconds is None else self.affinity_seconds,
+            starts if self.affinity_starts is None else self.affinity_starts,
+        )
 
     @property
     def source(self) -> str:
@@ -175,6 +196,8 @@ class Settings(_Frozen):
     limits: MediaLimits = MediaLimits()
     credits: CreditSettings = CreditSettings()
     budgets: BudgetSettings = BudgetSettings()
+    tiers: dict[str, TierSettings] = Field(default_factory=dict)
+    queue: QueueSettings = QueueSettings()
     stage_concurrency: int = Field(default=200, ge=1)
     log_level: LogLevel = "warning"
     log_json: bool = False

@@ -22,7 +22,7 @@ from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import Assets, NewOutput
 from genyard.jobs.hooks import Hooks
 from genyard.jobs.live import Live, next_notice
-from genyard.jobs.model import Asset, Event, Job, JobState, new_id
+from genyard.jobs.model import Asset, Event, Job, JobState, Standing, new_id
 from genyard.jobs.records import NewJob, Spending
 from genyard.jobs.store import Jobs
 from genyard.media import MediaLimits, kind_of
@@ -46,6 +46,12 @@ class Submitted:
 
     job: Job
     replayed: bool = False
+
+
+def _waiting(job_id: UUID, standing: Standing) -> Event:
+    """In the form of all progress."""
+    data = {"state": "queued", "progress": None, "detail": standing.words, "preview": False}
+    return Event(job_id=job_id, kind="progress", data={**data, "queue": standing.as_json()})
 
 
 class Studio:
@@ -201,14 +207,21 @@ class Studio:
         async with self._live.subscribe(job_id) as notices:
             state = await self._jobs.state(job_id, owner_id)
             seen = after
+            told: Standing | None = None
             while True:
                 for event in await self._jobs.events(job_id, seen):
                     seen = event.seq or seen
                     yield event
-                    if JobState.__members__.get(event.kind, JobState.queued).ended:
+                    state = JobState.__members__.get(event.kind, state)
+                    if state.ended:
                         return
                 if state.ended:
                     return
+                if state is JobState.queued and notices.empty():
+                    standing = await self._jobs.standing(job_id)
+                    if standing is not None and standing != told:
+                        yield _waiting(job_id, standing)
+                    told = standing
                 notice = await next_notice(notices)
                 while notice.kind == "progress":
                     yield Event(job_id=job_id, kind="progress", data=json.loads(notice.text))

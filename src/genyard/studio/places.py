@@ -31,6 +31,7 @@ class Place:
     daily_cap  US dollars that it may spend in a day, if it costs any
     assumed    US dollars that a submission is taken to cost against the cap while nobody knows
     source     which server it is: what is known of another one under this name does not count
+    affinity   seconds, and starts, for which the model that is loaded may come before somebody's turn
     """
 
     endpoint: Endpoint
@@ -40,6 +41,8 @@ class Place:
     daily_cap: float = 0.0
     assumed: float = 0.0
     source: str = ""
+    starts_per_minute: int | None = None
+    affinity: tuple[float, int] = (0.0, 0)
 
     @property
     def name(self) -> str:
@@ -98,7 +101,14 @@ class Places:
 
     async def _save(self, place: Place, capacity: int) -> None:
         cap = place.daily_cap if place.provider.capabilities.paid else None
-        await self._jobs.save_endpoint(place.name, place.endpoint.kind, capacity, cap)
+        await self._jobs.save_endpoint(
+            place.name,
+            place.endpoint.kind,
+            capacity,
+            cap,
+            starts_per_minute=place.starts_per_minute,
+            affinity=place.affinity,
+        )
 
     async def health(self, name: str, *, max_age: float = _FRESH_SECONDS) -> Health:
         async with self._locks[name]:

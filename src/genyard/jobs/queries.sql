@@ -352,11 +352,14 @@ WITH alive AS (
     FOR UPDATE OF s SKIP LOCKED
 ), left_behind AS (
     SELECT * FROM orphan UNION ALL SELECT * FROM unfinished
+), busy AS (
+    SELECT count(*) AS n, max(crashes) AS crashes FROM stages
+    WHERE state = 'running' AND crashes >= 2 AND id NOT IN (SELECT id FROM left_behind)
 ), allowed AS (
-    SELECT id, crashes, crashes < 2 OR row_number() OVER (PARTITION BY crashes ORDER BY dispatched_at, id)
-           + (SELECT count(*) FROM stages s WHERE s.state = 'running' AND s.crashes = left_behind.crashes
-              AND s.id NOT IN (SELECT id FROM left_behind))
-           <= CASE crashes WHEN 2 THEN 32 WHEN 3 THEN 8 ELSE 1 END AS now
+    SELECT id, crashes, crashes < 2 OR (SELECT n FROM busy)
+           + row_number() OVER (ORDER BY crashes DESC, dispatched_at, id)
+           <= CASE greatest(max(crashes) OVER (), (SELECT crashes FROM busy)) WHEN 2 THEN 32 WHEN 3 THEN 8 ELSE 1 END
+           AS now
     FROM left_behind WHERE crashes < %(most)s
 ), again AS (
     UPDATE stages SET epoch = epoch + 1, worker_id = NULL, dispatched_at = now(), crashes = allowed.crashes

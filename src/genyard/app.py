@@ -29,6 +29,7 @@ from genyard.jobs.outputs import OutputStore
 from genyard.jobs.runner import Pace, Runner
 from genyard.jobs.store import Jobs
 from genyard.jobs.worker import Worker
+from genyard.ledger import Ledger
 from genyard.operations import OPERATIONS
 from genyard.owners import Owners
 from genyard.providers import Provider
@@ -37,6 +38,7 @@ from genyard.routing import Endpoint, Routes
 from genyard.settings import EndpointSettings, Settings, load_settings
 from genyard.storage import LinkSigner, open_storage
 from genyard.studio import Studio as OpenStudio
+from genyard.studio.paying import Paying, sound
 from genyard.studio.places import Place, Places
 from genyard.telemetry import configure_logging
 
@@ -230,6 +232,7 @@ async def build(
         jobs = Jobs(database)
         assets = Assets(database)
         owners = Owners(database)
+        ledger = Ledger(database)
         await owners.ensure_local()
         live = Live(database)
         storage = open_storage(settings)
@@ -275,6 +278,8 @@ async def build(
             limits=settings.limits,
             signer=LinkSigner(secret=secret),
             hooks=hooks,
+            ledger=ledger,
+            paying=Paying(ledger, sound(settings.credits, catalog), settings.budgets),
         )
         worker = Worker(jobs=jobs, runner=runner, concurrency=settings.stage_concurrency)
         try:

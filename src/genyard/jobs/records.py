@@ -22,7 +22,7 @@ from genyard.ledger import refusal
 from genyard.ledger.prices import JobPrice
 from genyard.pipelines import StageDraft
 from genyard.providers import BoundStep, Cost, Plan
-from genyard.settings import Budget
+from genyard.settings.money import NO_BUDGET, Budget
 from genyard.storage import Blob
 
 _PLAN = TypeAdapter(Plan)
@@ -62,7 +62,7 @@ class NewJob:
     embed_prompt: bool = False
     expires_at: datetime | None = None
     price: JobPrice | None = None
-    budget: Budget = Budget()
+    budget: Budget = NO_BUDGET
 
 
 @dataclass(frozen=True, kw_only=True)

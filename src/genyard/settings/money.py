@@ -67,6 +67,10 @@ class Budget(_Frozen):
     monthly_usd: Dollars | None = None
 
 
+#: What who has no budget may spend.
+NO_BUDGET = Budget()
+
+
 class BudgetSettings(Budget):
     """Of every owner; `tiers` says it for those of a tier."""
 
@@ -74,7 +78,7 @@ class BudgetSettings(Budget):
 
     def of(self, tier: str) -> Budget:
         """What a tier leaves open is as for every owner."""
-        own = self.tiers.get(tier, Budget())
+        own = self.tiers.get(tier, NO_BUDGET)
         return Budget(
             daily_usd=self.daily_usd if own.daily_usd is None else own.daily_usd,
             monthly_usd=self.monthly_usd if own.monthly_usd is None else own.monthly_usd,

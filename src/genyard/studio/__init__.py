@@ -25,6 +25,7 @@ from genyard.jobs.live import Live, next_notice
 from genyard.jobs.model import Asset, Event, Job, JobState, Standing, new_id
 from genyard.jobs.records import NewJob, Spending
 from genyard.jobs.store import Jobs
+from genyard.ledger import Balance, Ledger, Movement
 from genyard.media import MediaLimits, kind_of
 from genyard.operations import OPERATIONS, Role
 from genyard.owners import LOCAL_OWNER
@@ -34,6 +35,7 @@ from genyard.routing import Endpoint, Routes, binding_at, candidates_of
 from genyard.storable import require_storable
 from genyard.storage import LinkSigner, Storage, spool
 from genyard.studio.imports import Imports
+from genyard.studio.paying import Paying
 from genyard.studio.places import Places
 from genyard.studio.planning import Planned, Planner
 from genyard.studio.request import Request, parse_tags, require_body, require_filters
@@ -70,6 +72,8 @@ class Studio:
         limits: MediaLimits,
         signer: LinkSigner,
         hooks: Hooks,
+        ledger: Ledger,
+        paying: Paying,
     ) -> None:
         self._jobs = jobs
         self._assets = assets
@@ -89,6 +93,8 @@ class Studio:
         self._routes = routes
         self._limits = limits
         self._hooks = hooks
+        self._paying = paying
+        self.ledger = ledger
         self.signer = signer
 
     # ---- jobs ----
@@ -102,13 +108,14 @@ class Studio:
         return await self._planner.quoted(await self._plan(request, owner_id, endpoint))
 
     async def _plan(self, request: Request, owner_id: UUID, endpoint: str | None) -> Planned:
-        return await self._planner.plan(
+        planned = await self._planner.plan(
             request.steps,
             owner_id,
             routes=self._routes if endpoint is None else Routes(default=endpoint, pinned=True),
             embed_prompt=request.embed_prompt,
             previews=request.previews,
         )
+        return await self._paying.priced(planned, owner_id)
 
     async def submit(
         self,
@@ -149,6 +156,8 @@ class Studio:
                 previews=request.previews,
                 embed_prompt=request.embed_prompt,
                 expires_at=_expiry(request.expires_in),
+                price=planned.price,
+                budget=planned.budget,
             )
         )
         if job is None:
@@ -316,6 +325,22 @@ class Studio:
         if not await place.provider.hook(headers, body):
             raise GenyardError(Code.forbidden, f"this call is not signed by {endpoint}")
         await self._jobs.wake(endpoint, key)
+
+    # ---- credits ----
+
+    @property
+    def credits_enabled(self) -> bool:
+        return self._paying.enabled
+
+    async def balance(self, *, owner_id: UUID = LOCAL_OWNER) -> Balance:
+        return await self.ledger.balance(owner_id)
+
+    async def statement(
+        self, *, owner_id: UUID = LOCAL_OWNER, limit: int = 50, before: int | None = None
+    ) -> Sequence[Movement]:
+        """Every movement on the owner's account, newest first. What admins do is `ledger`'s."""
+        require_filters(limit, {})
+        return await self.ledger.statement(owner_id, limit=limit, before=before)
 
     # ---- assets ----
 

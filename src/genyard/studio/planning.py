@@ -13,11 +13,13 @@ from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import Assets
 from genyard.jobs.model import Asset
 from genyard.jobs.records import NewStage
+from genyard.ledger.prices import JobPrice
 from genyard.media import MediaKind, kind_of
 from genyard.operations import OPERATIONS
 from genyard.pipelines import AssetInput, Step, bind, draw_seeds, group
 from genyard.providers import BoundStep, Cost, MediaInput, Plan
 from genyard.routing import Routes, choose
+from genyard.settings.money import NO_BUDGET, Budget
 from genyard.studio.places import Places
 
 GENYARD_VERSION = version("genyard")
@@ -25,10 +27,12 @@ GENYARD_VERSION = version("genyard")
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """A request that a place will take. `steps` have their seeds."""
+    """A request that a place will take. `steps` have their seeds. `price`: in credits; None where none are due."""
 
     steps: tuple[Step, ...]
     stages: tuple[NewStage, ...]
+    price: JobPrice | None = None
+    budget: Budget = NO_BUDGET
 
     @property
     def cost(self) -> Cost | None:

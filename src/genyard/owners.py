@@ -32,6 +32,17 @@ class ApiKey:
     revoked_at: datetime | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    id: UUID
+    name: str
+    tier: str
+    created_at: datetime
+    keys: int
+    queued: int
+    running: int
+
+
 class Owners:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -87,6 +98,29 @@ class Owners:
         )
         if not touched:
             raise GenyardError(Code.not_found, f"no key in use starts with {prefix!r}", field="prefix")
+
+    async def list_owners(self) -> list[Owner]:
+        """With how many jobs each has waiting and running."""
+        rows = await self._database.rows(
+            """
+            SELECT o.id, o.name, o.tier, o.created_at,
+                   (SELECT count(*) FROM api_keys k WHERE k.owner_id = o.id AND k.revoked_at IS NULL) AS keys,
+                   (SELECT count(*) FROM jobs j WHERE j.owner_id = o.id AND j.state = 'queued') AS queued,
+                   (SELECT count(*) FROM stages s WHERE s.owner_id = o.id AND s.state = 'running') AS running
+            FROM owners o ORDER BY o.name
+            """
+        )
+        return [Owner(**row) for row in rows]
+
+    async def set_tier(self, owner: str, tier: str) -> None:
+        """From the next job on; what waits already keeps its priority. `request.not_found` for an unknown owner."""
+        require_storable(owner, "owner")
+        require_storable(tier, "tier")
+        touched = await self._database.execute(
+            "UPDATE owners SET tier = %(tier)s WHERE name = %(owner)s", owner=owner, tier=tier
+        )
+        if not touched:
+            raise GenyardError(Code.not_found, f"no owner {owner!r}", field="owner")
 
     async def has_keys(self) -> bool:
         row = await self._database.row("SELECT EXISTS (SELECT FROM api_keys WHERE revoked_at IS NULL) AS any")

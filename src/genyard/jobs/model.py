@@ -206,7 +206,7 @@ class Standing:
         return f"number {self.position} in the queue, starts in {_range(*self.starts_in)}"
 
     def as_json(self) -> dict[str, Any]:
-        told = None if self.starts_in is None else {"from": self.starts_in[0], "to": self.starts_in[1]}
+        told = None if self.starts_in is None else {"least": self.starts_in[0], "most": self.starts_in[1]}
         return {
             "position": self.position,
             "endpoint": self.endpoint,

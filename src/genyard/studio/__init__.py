@@ -424,6 +424,15 @@ class Studio:
         """Whether a worker is alive anywhere; without one, jobs wait."""
         return await self._jobs.any_worker()
 
+    async def standing(self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER) -> Standing | None:
+        """Where a queued job stands; None for one that waits for no turn."""
+        await self._jobs.state(job_id, owner_id)
+        return await self._jobs.standing(job_id)
+
+    async def paused(self) -> dict[str, dict[str, Any]]:
+        """Endpoints at which nothing new starts: since when, and why."""
+        return await self._jobs.paused()
+
     def routes(self) -> list[dict[str, Any]]:
         """Where requests for each operation go when no model is named."""
         return [

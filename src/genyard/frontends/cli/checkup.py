@@ -92,6 +92,10 @@ def _endpoint(console: Console, name: str, endpoint: Mapping[str, Any], report: 
         queue = f", {endpoint['queue_depth']} waiting" if endpoint["queue_depth"] is not None else ""
         version = f": version {endpoint['version']}" if endpoint["version"] else ""
         _line(console, endpoint["error"] is None, f"answers{version}{queue}")
+    if endpoint["paused"]:
+        why = f" ({endpoint['paused']['paused_why']})" if endpoint["paused"]["paused_why"] else ""
+        since = f"{endpoint['paused']['paused_at'].astimezone():%d %b %H:%M}"
+        console.print(f"  ! paused since {since}{why}; `genyard admin resume {name}` goes on", style="yellow")
     for note in endpoint["notes"] if not endpoint["missing"] else ():
         console.print(f"  ! {note}", style="yellow")
     for one in report["operations"]:

@@ -110,6 +110,7 @@ async def _examine(product: Product, settings: Settings) -> dict[str, Any]:
     from genyard.frontends.cli.routed import problems_of_routes, routes_in_force
 
     health = await _health_of_all(product, settings)
+    paused = await product.studio.paused()
     today = today_json(await product.studio.spending(), settings, list(settings.endpoints))
     catalog = load_catalog(settings.bindings)
     operations = [
@@ -133,6 +134,7 @@ async def _examine(product: Product, settings: Settings) -> dict[str, Any]:
             name: {
                 **_health(one, asked=not settings.endpoints[name].missing),
                 "missing": list(settings.endpoints[name].missing),
+                "paused": paused.get(name),
                 "notes": _notes([row for row in operations if row["endpoint"] == name]),
                 "money": today.get(name),
             }

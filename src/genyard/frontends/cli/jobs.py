@@ -206,6 +206,7 @@ def _print_one(job: Job) -> None:
     )
     lines = about(job) if job.state == "succeeded" else []
     lines += [f"prompt: {job.prompt}"] if job.prompt else []
+    lines += [f"waits: {job.queue.words}"] if job.queue else []
     lines += [f"tags: {', '.join(job.tags)}"] if job.tags else []
     lines += [f"error: {job.error['message']} ({job.error['code']})"] if job.error else []
     lines += [f"trace: {job.trace_id}"]
@@ -226,6 +227,8 @@ def _print_one(job: Job) -> None:
 
 
 def _took(job: Job) -> str:
+    if job.queue is not None:
+        return job.queue.words.replace("number ", "#").replace(" in the queue", "", 1)
     if job.started_at is None or job.finished_at is None:
         return ""
     return f"{(job.finished_at - job.started_at).total_seconds():.1f} s"

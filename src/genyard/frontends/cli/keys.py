@@ -9,6 +9,7 @@ import typer
 
 import genyard.frontends.cli.options as o
 from genyard.frontends.cli.exits import print_json
+from genyard.frontends.cli.owners import require_tier
 from genyard.frontends.cli.session import Session, perform
 from genyard.frontends.cli.table import summary
 
@@ -26,6 +27,7 @@ def create(
         str, typer.Argument(metavar="OWNER", help="Whose jobs and assets it sees.", show_default=False)
     ],
     label: Annotated[str, typer.Option(help="What it is for.")] = "",
+    tier: Annotated[str | None, typer.Option(help="The owner's tier from now on; see [tiers].")] = None,
     json: o.Json = False,
 ) -> None:
     """Make a key. It is shown this once."""
@@ -52,7 +54,12 @@ def revoke(
 
 async def _create(session: Session) -> None:
     async with session.open() as product:
-        key, secret = await product.owners.create_key(session.options["owner"], session.options["label"])
+        owner, tier = session.options["owner"], session.options["tier"]
+        if tier is not None:
+            require_tier(session.settings, tier)
+        key, secret = await product.owners.create_key(owner, session.options["label"])
+        if tier is not None:
+            await product.owners.set_tier(owner, tier)
     if session.as_json:
         print_json({**asdict(key), "key": secret})
         return

@@ -13,7 +13,7 @@ from rich.text import Text
 from genyard.frontends.cli.picture import as_blocks, fits
 
 if TYPE_CHECKING:
-    from genyard.jobs.model import Event
+    from genyard.jobs.model import Event, Standing
 
 _PREVIEW_COLUMNS: Final = 32
 
@@ -90,10 +90,9 @@ class Screen:
         self._tell(event.data.get("detail"), None)
         self._line()
 
-    def wait_behind(self, ahead: int) -> None:
-        """While it is queued: how many of the owner's jobs go first."""
-        jobs = "1 job" if ahead == 1 else f"{ahead} jobs"
-        self._tell(f"{jobs} before it" if ahead else "next to start", None)
+    def stand(self, standing: Standing) -> None:
+        """While it is queued."""
+        self._tell(standing.words, None)
 
     def show(self, picture: bytes) -> None:
         """An unfinished picture."""

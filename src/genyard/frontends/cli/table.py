@@ -25,6 +25,11 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "delete": ("jobs", "Delete a job for good, with everything that it made."),
     "assets": ("assets", "List and search stored pictures, videos and sounds."),
     "keys": ("keys", "API keys: who may use the HTTP API from elsewhere."),
+    "owners": ("owners", "Who has keys, and in which tier; `owners set NAME --tier TIER` changes it."),
+    "admin": (
+        "admin",
+        "Workers, queues, oldest waits, spending; `admin pause ENDPOINT`, `admin resume ENDPOINT`.",
+    ),
     "serve": ("service", "The HTTP API and its page."),
     "worker": ("service", "Run jobs until SIGTERM or Ctrl-C."),
     "doctor": ("doctor", "What is configured, what each place can and cannot do, and why."),

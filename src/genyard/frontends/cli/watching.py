@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 Stops = asyncio.Queue[None]
 
 _QUEUE_LOOK_SECONDS: Final = 1.0
-_MOST_AHEAD: Final = 100
 
 
 async def follow(product: Product, job_id: UUID, screen: Screen, stops: Stops) -> tuple[Job, bool]:
@@ -102,7 +101,7 @@ async def _watch(product: Product, job_id: UUID, screen: Screen) -> None:
     queue = asyncio.create_task(_watch_queue(product, job_id, screen))
     try:
         async for event in product.studio.watch(job_id):
-            if event.kind != "queued":
+            if "queued" not in (event.kind, event.data.get("state")):
                 queue.cancel()
             screen.see(event)
             if event.data.get("preview"):
@@ -116,5 +115,5 @@ async def _watch(product: Product, job_id: UUID, screen: Screen) -> None:
 async def _watch_queue(product: Product, job_id: UUID, screen: Screen) -> None:
     while True:
         await asyncio.sleep(_QUEUE_LOOK_SECONDS)
-        ahead = await product.studio.jobs(state="queued", before=job_id, limit=_MOST_AHEAD)
-        screen.wait_behind(len(ahead))
+        if (standing := await product.studio.standing(job_id)) is not None:
+            screen.stand(standing)

@@ -123,7 +123,10 @@ async def cancel_job(job_id: UUID, caller: WithCaller) -> JobView:
 
 
 @router.post(
-    "/jobs/{job_id}/rerun", operation_id="rerun_job", status_code=201, responses=answers(409, *PLANNING)
+    "/jobs/{job_id}/rerun",
+    operation_id="rerun_job",
+    status_code=201,
+    responses=answers(409, 429, *PLANNING),
 )
 async def rerun_job(job_id: UUID, caller: WithCaller, body: RerunBody | None = None) -> JobView:
     """The same request again, as a new job."""

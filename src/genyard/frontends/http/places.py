@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import psycopg
@@ -55,12 +55,13 @@ async def estimate_job(body: JobBody, caller: WithCaller) -> EstimateView:
 )
 async def get_health(parts: WithParts, response: Response) -> HealthView:
     """Whether genyard works. Needs no key, tells no secrets, answers at once."""
-    (database, worker), endpoints = await asyncio.gather(_database(parts), parts.board.look())
+    (database, worker, paused), endpoints = await asyncio.gather(_database(parts), parts.board.look())
     routes = [RouteView.model_validate(route) for route in parts.studio.routes()]
     if not database:
         response.status_code = 503
     needed = [endpoints.get(route.endpoint) for route in routes]
-    fine = worker and bool(needed) and all(health is None or health.reachable for health in needed)
+    reachable = all(health is None or health.reachable for health in needed)
+    fine = worker and bool(needed) and reachable and not any(route.endpoint in paused for route in routes)
     kinds = parts.studio.endpoints
     return HealthView(
         status="failing" if not database else "ok" if fine else "degraded",
@@ -68,27 +69,30 @@ async def get_health(parts: WithParts, response: Response) -> HealthView:
         version=GENYARD_VERSION,
         database=database,
         worker=worker,
-        endpoints=[_endpoint(name, kinds[name], health) for name, health in endpoints.items()],
+        endpoints=[
+            _endpoint(name, kinds[name], health, name in paused) for name, health in endpoints.items()
+        ],
         routes=routes,
     )
 
 
-async def _database(parts: Parts) -> tuple[bool, bool]:
-    """Whether the database answers, and whether a worker is alive."""
+async def _database(parts: Parts) -> tuple[bool, bool, Collection[str]]:
+    """Whether the database answers, whether a worker is alive, which endpoints are paused."""
     try:
         async with asyncio.timeout(_DATABASE_SECONDS):
-            return True, await parts.studio.has_worker()
+            return True, await parts.studio.has_worker(), await parts.studio.paused()
     except (TimeoutError, psycopg.Error):
-        return False, False
+        return False, False, ()
 
 
-def _endpoint(name: str, kind: str, health: Health | None) -> EndpointHealthView:
+def _endpoint(name: str, kind: str, health: Health | None, paused: bool) -> EndpointHealthView:
     return EndpointHealthView(
         name=name,
         kind=kind,
         reachable=health.reachable if health else None,
         version=health.version if health else None,
         queue_depth=health.queue_depth if health else None,
+        paused=paused,
         error=health.error.code if health and health.error else None,
     )
 

@@ -102,6 +102,24 @@ class AttemptView(BaseModel):
     finished_at: datetime | None
 
 
+class SecondsView(BaseModel):
+    """A range of seconds from now."""
+
+    least: float
+    most: float
+
+
+class StandingView(BaseModel):
+    """Where a queued job stands at its endpoint: position 1 is the next."""
+
+    position: int
+    endpoint: str
+    paused: Annotated[bool, Field(description="The endpoint is paused: nothing starts there now.")]
+    starts_in: Annotated[
+        SecondsView | None, Field(description="Estimated from recent runs; null: nobody knows.")
+    ]
+
+
 class JobView(BaseModel):
     """What was asked, where it stands, what came of it. Attempts are told for a single job only."""
 
@@ -121,6 +139,7 @@ class JobView(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     expires_at: datetime | None
+    queue: Annotated[StandingView | None, Field(description="While it waits for its turn.")]
     cost: Annotated[
         JobCostView | None, Field(description="Null: nothing was paid; told for a single job only.")
     ]
@@ -234,6 +253,7 @@ class EndpointHealthView(BaseModel):
     reachable: bool | None
     version: str | None
     queue_depth: int | None
+    paused: Annotated[bool, Field(description="By `genyard admin pause`: nothing new starts there.")]
     error: Code | None
 
 

@@ -187,7 +187,7 @@ class Going(ScriptedProvider):
 
     async def observe(self, ref: Ref, previous: Snapshot | None, wake: asyncio.Event) -> Snapshot:
         self.observing.set()
-        if previous is not None and not self.canceled:
+        if previous is not None and (self.refuses or not self.canceled):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(wake.wait(), 5)
         return Snapshot(state=State.canceled) if self.canceled and not self.refuses else RUNNING

@@ -17,6 +17,9 @@ from genyard.errors import Code, GenyardError
 from genyard.frontends.http.access import is_loopback
 from genyard.frontends.http.caller import Parts
 
+#: Longer than clients and proxies keep an idle connection (aiohttp 15 s, nginx and AWS 60 s): who closes last never
+#: cuts a request off that is just being sent.
+_KEEP_ALIVE_SECONDS: Final = 75
 _GRACE_SECONDS: Final = 10
 _BACKLOG: Final = 1024
 
@@ -85,6 +88,7 @@ class _Server(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             )
         )
         self._stopping = stopping

@@ -339,7 +339,7 @@ class TestDownloading:
         )
         with pytest.raises(GenyardError) as wrong:
             await read(provider, end.outputs[0])
-        assert wrong.value.code is Code.provider_protocol
+        assert wrong.value.code is Code.provider_bad_output
 
 
 class TestChecking:

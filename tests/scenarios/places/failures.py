@@ -161,8 +161,7 @@ COMFYUI: Final = (
             bought=0, says=("genyard_new",), **FREE),
     goes_well("C5", body=redrawing(64, strength=0.5) | {"model": "sdxl"}, attempts=2, faults=(
         answer("POST /upload/image", 200, '{"name": "nope.png", "subfolder": "", "type": "input"}',
-               content_type="application/json"),), **FREE,
-        wrong="providers/comfyui/outcome.py: an upload that is gone is provider.failed, which nobody tries again"),
+               content_type="application/json"),), **FREE),
     ends_as("C6", code=Code.workflow_invalid, remedy=FIX, faults=(fault("node_errors"),),
             prepare=failing.while_it_hangs, check=failing.was_stopped, **FREE),
     goes_well("C7", faults=(fault("fail_after_enqueue"),), **FREE),
@@ -191,10 +190,9 @@ COMFYUI: Final = (
             faults=raised(OOM["message"], OOM["error_type"], times=None), says=("smaller size",), **FREE),
     ends_as("C16", code=Code.provider_failed, remedy=OTHER, says=("main memory",),
             faults=raised("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried", times=None),
-            **FREE, wrong="providers/comfyui/outcome.py: main memory is taken for GPU memory and tried again twice"),
+            **FREE),
     ends_as("C17", code=Code.provider_missing, remedy=OPERATOR, says=("check the model files",),
-            faults=raised("mat1 and mat2 shapes cannot be multiplied (512x4096 and 2048x3072)"), **FREE,
-            wrong="providers/comfyui/outcome.py: a wrong pair of files is provider.failed, which is nobody's business"),
+            faults=raised("mat1 and mat2 shapes cannot be multiplied (512x4096 and 2048x3072)"), **FREE),
     ends_as("C18", code=Code.media_invalid, remedy=FIX, faults=raised(
         "[Errno 1094995529] Invalid data found when processing input", "av.error.InvalidDataError"), **FREE),
     ends_as("C19", code=Code.provider_missing, remedy=OPERATOR, says=("install",),
@@ -377,9 +375,9 @@ BAD: Final[dict[str, Any]] = {"code": Code.provider_bad_output, "remedy": OTHER}
 SECRET_PLACE: Final = "http://169.254.169.254/latest/meta-data/"
 RESULTS: Final = (
     ends_as("F1", how="a page", faults=(answer("GET /view", 200, HTML, times=None, content_type="text/html"),),
-            **BAD, **FREE, wrong="providers/comfyui/wire.py: a page in place of a file is provider.protocol"),
+            **BAD, **FREE),
     ends_as("F1", how="nothing", faults=(answer("GET /view", 200, "", times=None),),
-            **BAD, **FREE, wrong="providers/comfyui/provider.py: an empty file is provider.lost_output"),
+            **BAD, **FREE),
     *(ends_as("F1", at, how=how, faults=(fault(kind),), **BAD)
       for at in ("flux", "links", "background", "worker", "worker-bucket", "public")
       for how, kind in (("a page", "html"), ("nothing", "empty"))),

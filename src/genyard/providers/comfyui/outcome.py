@@ -30,8 +30,8 @@ _SAMPLES: Final[tuple[tuple[str, str, Code, str], ...]] = (
     (
         "RuntimeError",
         "DefaultCPUAllocator: can't allocate memory",
-        Code.provider_out_of_memory,
-        "the server ran out of main memory; try a smaller size",
+        Code.provider_failed,
+        "the server ran out of main memory, which another try does not change; give it more, or try a smaller size",
     ),
     (
         "",
@@ -48,7 +48,7 @@ _SAMPLES: Final[tuple[tuple[str, str, Code, str], ...]] = (
     (
         "RuntimeError",
         "mat1 and mat2 shapes cannot be multiplied",
-        Code.provider_failed,
+        Code.provider_missing,
         "the text encoder does not fit the model; check the model files on the server",
     ),
     ("", "No face detected", Code.no_face, "no face was found in the photo"),
@@ -226,7 +226,7 @@ def _refusal_code(problems: Sequence[Mapping[str, str]]) -> Code:
     if all(problem["type"] in _MISSING_TYPES for problem in problems):
         return Code.provider_missing
     if all(problem["type"] == "custom_validation_failed" for problem in problems):
-        return Code.provider_failed  # the upload is not there any more
+        return Code.provider_interrupted  # the upload is not there any more: the next try uploads it again
     return Code.workflow_invalid
 
 

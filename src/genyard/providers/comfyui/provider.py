@@ -267,10 +267,14 @@ class ComfyUIProvider:
                     context={"filename": name, "status": refused.status},
                 ) from refused
             raise_for(refused, self._place, f"downloading {name}")
+        except NotJson as page:
+            raise GenyardError(
+                Code.provider_bad_output, f"a web page came in place of {name}; a proxy may be in between"
+            ) from page
         except FAILURES as failure:
             raise_for(failure, self._place, f"downloading {name}")
         if empty:
-            raise GenyardError(Code.provider_lost_output, f"{name} is empty on the server")
+            raise GenyardError(Code.provider_bad_output, f"{name} is empty on the server")
 
     # What the place is
 

@@ -465,9 +465,37 @@ UPDATE endpoints SET paused_at = NULL, paused_why = '' WHERE name = %(name)s RET
 -- name: paused
 SELECT name, paused_at, paused_why FROM endpoints WHERE paused_at IS NOT NULL ORDER BY name;
 
+-- name: standing
+-- Where one queued job stands: as `genyard_dispatch` goes, caps and models that are loaded aside. By counts per owner,
+-- without an order of all. `own_ahead` and `own_running` are the owner's others, which count where its tier has a cap.
+WITH mine AS (
+    SELECT s.job_id, s.endpoint, s.priority, s.owner_id, (
+        SELECT count(*) FROM stages o WHERE o.endpoint = s.endpoint AND o.state = 'ready' AND o.priority = s.priority
+        AND o.owner_id = s.owner_id AND (o.ready_at, o.id) <= (s.ready_at, s.id)) AS nth
+    FROM stages s JOIN jobs j ON j.id = s.job_id
+    WHERE s.job_id = %(job_id)s AND s.state = 'ready' AND j.state = 'queued'
+), line AS (
+    SELECT s.priority, s.owner_id, count(*) AS n FROM stages s, mine
+    WHERE s.endpoint = mine.endpoint AND s.state = 'ready' AND s.priority >= mine.priority
+    GROUP BY s.priority, s.owner_id
+), placed AS (
+    SELECT mine.*, mine.nth - 1 + coalesce(sum(line.n) FILTER (WHERE line.owner_id = mine.owner_id
+               AND line.priority > mine.priority), 0) AS own_ahead,
+           sum(CASE WHEN line.priority > mine.priority THEN line.n
+               WHEN (coalesce(line.owner_id <= t.owner_id, false), line.owner_id)
+                    <= (coalesce(mine.owner_id <= t.owner_id, false), mine.owner_id) THEN least(line.n, mine.nth)
+               ELSE least(line.n, mine.nth - 1) END) AS position
+    FROM mine LEFT JOIN turns t ON t.endpoint = mine.endpoint AND t.priority = mine.priority, line
+    GROUP BY mine.job_id, mine.endpoint, mine.priority, mine.owner_id, mine.nth
+)
+SELECT p.job_id, p.endpoint, p.position::integer, p.own_ahead::integer, tier.at_once,
+       CASE WHEN tier.at_once IS NULL THEN '{}' ELSE ARRAY(
+            SELECT extract(epoch FROM now() - r.dispatched_at)::float FROM stages r
+            WHERE r.owner_id = p.owner_id AND r.state = 'running') END AS own_running
+FROM placed p LEFT JOIN LATERAL genyard_tier(p.owner_id) tier ON true;
+
 -- name: standings
--- Where queued jobs stand: as `genyard_dispatch` goes, caps and models that are loaded aside. `own_ahead` and
--- `own_running` are the owner's others, which count where its tier has a cap.
+-- The same for many: all who wait at their endpoints are put in order once.
 WITH wanted AS (
     SELECT DISTINCT s.endpoint FROM stages s JOIN jobs j ON j.id = s.job_id
     WHERE s.job_id = ANY(%(job_ids)s) AND s.state = 'ready' AND j.state = 'queued'

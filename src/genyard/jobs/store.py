@@ -73,8 +73,8 @@ class Jobs:
         if row is None:
             return None
         told = {"job_id": job.id, "event_seq": 1, "kind": "queued"}
-        started = await self._go_on(job.stages[0].draft.endpoint, told=told)
-        return job_of(row, []) if started else await self._with_standing(job_of(row, []))
+        await self._go_on(job.stages[0].draft.endpoint, told=told)
+        return job_of(row, [])
 
     async def _refuse_unless_known(self, job: NewJob, refused: psycopg.Error) -> None:
         """Where it is there already, it was not a new one that had no room."""
@@ -95,7 +95,11 @@ class Jobs:
 
     async def standings(self, job_ids: Sequence[UUID]) -> dict[UUID, Standing]:
         """Of those that wait. Without a worker nobody knows when anything starts."""
-        found = [Place(**row) for row in await self._rows("standings", job_ids=list(job_ids))]
+        if len(job_ids) == 1:
+            rows = await self._rows("standing", job_id=job_ids[0])
+        else:
+            rows = await self._rows("standings", job_ids=list(job_ids))
+        found = [Place(**row) for row in rows]
         if not found:
             return {}
         rows = await self._rows("lanes", endpoints=list({place.endpoint for place in found}))
@@ -121,17 +125,16 @@ class Jobs:
         """A place says that something happened to the submission under this key."""
         await self._rows("wake_attempt", endpoint=endpoint, key=key)
 
-    async def _go_on(self, *endpoints: str | None, told: Mapping[str, Any] | None = None) -> bool:
-        """After a commit: watchers are told, free places of these endpoints are filled. Whether any was."""
+    async def _go_on(self, *endpoints: str | None, told: Mapping[str, Any] | None = None) -> None:
+        """After a commit: watchers are told, free places of these endpoints are filled."""
         told = told or {"job_id": None, "event_seq": None, "kind": None}
-        row = await self._row(
+        await self._row(
             "go_on",
             job_id=told["job_id"],
             event_seq=told["event_seq"],
             kind=told["kind"],
             endpoints=[endpoint for endpoint in endpoints if endpoint is not None],
         )
-        return bool(row and row["dispatched"])
 
     async def find_by_idempotency_key(self, owner_id: UUID, key: str) -> tuple[UUID, bytes] | None:
         row = await self._row("find_by_idempotency_key", owner_id=owner_id, idempotency_key=key)

@@ -58,6 +58,10 @@ async def submit(product: Product, **more: Any) -> Job:
     return (await product.studio.submit({**REQUEST, **more})).job
 
 
+async def standing(product: Product) -> Job:
+    return await product.studio.get((await submit(product)).id)
+
+
 def names(started: list[dict[str, Any]]) -> str:
     return "".join(row["owner"] for row in started)
 
@@ -368,12 +372,14 @@ async def test_a_queued_job_says_where_it_stands_as_dispatching_goes(queue: Queu
     found = await Jobs(queue.database).standings(asked)
     told = sorted(found, key=lambda job_id: found[job_id].position)
     assert [found[job_id].position for job_id in told] == list(range(1, 9))
+    alone = [(await Jobs(queue.database).standings([job_id]))[job_id] for job_id in told]
+    assert alone == [found[job_id] for job_id in told], "asked for one by one, and all together"
     assert [row["job_id"] for row in await queue.serve(8)] == told
 
 
 async def test_nobody_knows_when_a_job_starts_until_runs_were_seen(make_settings: MakeSettings) -> None:
     async with product_with(make_settings, ScriptedProvider(), concurrency=1) as product:
-        jobs = [await submit(product) for _ in range(3)]
+        jobs = [await standing(product) for _ in range(3)]
         assert [job.queue.position if job.queue else None for job in jobs] == [None, 1, 2]
         told = (await product.studio.get(jobs[2].id)).as_json()["queue"]
     assert told == {"position": 2, "endpoint": "preview", "paused": False, "starts_in": None}
@@ -394,7 +400,7 @@ async def test_the_start_is_told_by_what_runs_took_of_late(make_settings: MakeSe
             "UPDATE attempts SET created_at = finished_at - (9 + number) * interval '1 second'"
         )
         await submit(product)
-        second, third = await submit(product), await submit(product)
+        second, third = await standing(product), await standing(product)
         assert second.queue is not None
         assert third.queue is not None
         assert second.queue.starts_in is not None
@@ -433,7 +439,7 @@ async def test_nothing_starts_at_a_paused_endpoint_and_what_runs_goes_on(make_se
         running = await submit(product)
         await asyncio.wait_for(place.observing.wait(), 10)
         await product.jobs.pause("preview", "new GPU")
-        waiting = await submit(product)
+        waiting = await standing(product)
         assert waiting.queue is not None
         assert waiting.queue.paused
         hold.set()

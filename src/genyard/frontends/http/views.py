@@ -139,7 +139,7 @@ class JobView(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     expires_at: datetime | None
-    queue: Annotated[StandingView | None, Field(description="While it waits for its turn.")]
+    queue: Annotated[StandingView | None, Field(description="While it waits for its turn; not told by POST.")]
     cost: Annotated[
         JobCostView | None, Field(description="Null: nothing was paid; told for a single job only.")
     ]

@@ -1,4 +1,4 @@
-"""Fetches what somebody else's URL names, and nothing that only we can reach.
+"""Fetches what somebody else's URL names, and tells it things; never what only we can reach.
 
 A place answers with the URL of its result; whoever controls that answer must not be able to make us read our own
 network. So addresses are judged after name resolution, and the connection goes to the very address that was judged;
@@ -11,9 +11,14 @@ the HTTP library's errors quote whole URLs.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
 import socket
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, NoReturn
 
 import aiohttp
@@ -29,6 +34,9 @@ Origin = tuple[str, str, int]  # scheme, host, port
 _MOST_REDIRECTS: Final = 5
 _PIECE: Final = 64 * 1024
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
+
+#: Before a job is accepted, a receiver's name may take so long to be looked up.
+_NAMING: Final = 2.0
 
 #: A whole download; silence is limited apart, but a byte now and then must not hold us for ever.
 _LONGEST: Final = 1800.0
@@ -60,11 +68,21 @@ def is_public(address: Address) -> bool:
     return address.is_global and not (address.is_multicast or address.is_reserved or site_local)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Posted:
+    """What a receiver answered. `retry_after`: seconds, where it says so. `body`: as much of it as was asked for."""
+
+    status: int
+    retry_after: float | None
+    body: bytes
+
+
 class Outbound:
-    """Fetches what somebody else's URL names.
+    """Fetches what somebody else's URL names; posts to it.
 
     trusted    origins ("http://127.0.0.1:8123") that may be private: the endpoint's own configured base URL, our
                own bucket. A redirect from elsewhere does not lead there.
+    hosts      names and addresses that may be private, whatever the scheme and the port
     max_bytes  of one body; connect, silence: seconds to connect, and without a byte
     resolver   of names; permits: which addresses may be connected to
     """
@@ -73,6 +91,7 @@ class Outbound:
         self,
         *,
         trusted: Collection[str] = (),
+        hosts: Collection[str] = (),
         max_bytes: int = 512 * 2**20,
         connect: float = 10.0,
         silence: float = 60.0,
@@ -80,6 +99,7 @@ class Outbound:
         permits: Callable[[Address], bool] = is_public,
     ) -> None:
         self._trusted = frozenset(_origin(URL(origin)) for origin in trusted)
+        self._hosts = frozenset(host.lower().rstrip(".") for host in hosts)
         self._max_bytes = max_bytes
         self._timeout = aiohttp.ClientTimeout(total=_LONGEST, sock_connect=connect, sock_read=silence)
         self._silence = silence
@@ -100,14 +120,14 @@ class Outbound:
         provider.unreachable  no connection, a broken one, silence, or a 5xx
         """
         here = _parsed(url)
-        ours = _origin(here) in self._trusted
+        ours = self._is_ours(here)
         sent = dict(headers or {})
         for _ in range(_MOST_REDIRECTS + 1):
             answer = await self._ask(here, ours, sent)
             async with answer:
                 if answer.status in _REDIRECTS:
                     there = _target(here, answer)
-                    ours = ours and _origin(there) in self._trusted
+                    ours = ours and self._is_ours(there)
                     sent = sent if _origin(there) == _origin(here) else {}
                     here = there
                     continue
@@ -117,15 +137,81 @@ class Outbound:
                 return
         raise _refused(here, f"it redirects more than {_MOST_REDIRECTS} times")
 
+    async def post(
+        self, url: str, body: bytes, *, headers: Mapping[str, str], seconds: float, answer_bytes: int = 0
+    ) -> Posted:
+        """Whatever it is answered, redirects too: they are not followed. Errors:
+
+        request.invalid       a refused address or scheme
+        provider.unreachable  no connection, a broken one, or no answer within `seconds`
+        """
+        try:
+            here = _parsed(url)
+            ours = self._is_ours(here)
+            self._require_public(here, ours)
+            # A connection that had been kept might be closed by now, and then nobody knows whether it arrived.
+            asked = {**headers, "Connection": "close"}
+            async with (
+                asyncio.timeout(seconds),
+                self._session(ours).post(here, data=body, headers=asked, allow_redirects=False) as answer,
+            ):
+                told = await _start_of(answer, answer_bytes)
+                return Posted(
+                    status=answer.status, retry_after=_pause(answer.headers.get("Retry-After")), body=told
+                )
+        except _Refusal as refusal:
+            raise _no_receiver(refusal.why) from None
+        except TimeoutError:
+            why = f"did not answer within {seconds:g} s"
+        except (aiohttp.ClientError, OSError, ValueError) as failure:
+            if isinstance(getattr(failure, "os_error", None), _PrivateName):
+                raise _no_receiver("its name leads into a private network") from None
+            if isinstance(failure, (aiohttp.InvalidURL, ValueError)):
+                raise _no_receiver("it is no valid address") from None
+            refused = isinstance(failure, aiohttp.ClientConnectorError)
+            why = "does not accept a connection" if refused else "broke the connection"
+        raise GenyardError(Code.provider_unreachable, f"{_shown(here)} {why}")
+
+    async def require_receiver(self, url: str) -> str:
+        """The host with its port. `request.invalid` for an address that `post` would refuse; a name that nobody can
+        look up now may be known later."""
+        try:
+            here = _parsed(url)
+            ours = self._is_ours(here)
+            self._require_public(here, ours)
+        except _Refusal as refusal:
+            raise _no_receiver(refusal.why) from None
+        host = here.raw_host or ""
+        if not ours and _literal(host) is None:
+            try:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_NAMING):
+                        await self._judging().resolve(host, here.port or 0)
+            except _PrivateName:
+                raise _no_receiver("its name leads into a private network") from None
+            except OSError:
+                pass
+        return here.host_port_subcomponent or host
+
     async def close(self) -> None:
         while self._sessions:
             await self._sessions.popitem()[1].close()
 
-    async def _ask(self, url: URL, ours: bool, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
-        """`ours`: a trusted origin, to which nobody else led us. Names are judged when they are resolved."""
+    def _is_ours(self, url: URL) -> bool:
+        return _origin(url) in self._trusted or _origin(url)[1] in self._hosts
+
+    def _require_public(self, url: URL, ours: bool) -> None:
+        """Of what is an address already; names are judged when they are resolved."""
         address = _literal(url.raw_host or "")
         if not ours and address is not None and not self._permits(address):
             raise _refused(url, "it is an address of a private network")
+
+    def _judging(self) -> _Judging:
+        return _Judging(self._resolver or aiohttp.ThreadedResolver(), self._permits)
+
+    async def _ask(self, url: URL, ours: bool, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """`ours`: a trusted origin, to which nobody else led us."""
+        self._require_public(url, ours)
         # Asked for as it is: a packed body would hide its length.
         asked = {"Accept-Encoding": "identity", **headers}
         try:
@@ -171,9 +257,7 @@ class Outbound:
     def _session(self, ours: bool) -> aiohttp.ClientSession:
         """Two, because a connection that was opened for us must not serve what somebody else named."""
         if ours not in self._sessions:
-            resolver: AbstractResolver = self._resolver or aiohttp.ThreadedResolver()
-            if not ours:
-                resolver = _Judging(resolver, self._permits)
+            resolver = (self._resolver or aiohttp.ThreadedResolver()) if ours else self._judging()
             self._sessions[ours] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(resolver=resolver, limit=64),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -181,6 +265,14 @@ class Outbound:
                 trust_env=False,
             )
         return self._sessions[ours]
+
+
+class _Refusal(GenyardError):
+    """`why`: the words without what it was about to be used for."""
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(Code.provider_bad_output, message)
+        self.why = why
 
 
 class _PrivateName(OSError):
@@ -217,7 +309,7 @@ def _parsed(url: str) -> URL:
         parsed = URL(url, encoded=url.isascii() and " " not in url)
         return _checked(parsed, url)
     except ValueError:
-        raise GenyardError(Code.provider_bad_output, "the place named a result by what is no URL") from None
+        raise _no_url() from None
 
 
 def _target(here: URL, answer: aiohttp.ClientResponse) -> URL:
@@ -235,13 +327,13 @@ def _target(here: URL, answer: aiohttp.ClientResponse) -> URL:
 
 def _checked(url: URL, written: str) -> URL:
     if url.scheme not in ("http", "https"):
-        raise GenyardError(
-            Code.provider_bad_output,
+        raise _Refusal(
             f"the place named a result by a {url.scheme or 'relative'} URL; only http and https are fetched",
+            "it is no http or https URL",
         )
     host = url.raw_host
     if not host or " " in host or not written.isprintable():
-        raise GenyardError(Code.provider_bad_output, "the place named a result by what is no URL")
+        raise _no_url()
     if "@" in (url.raw_authority or ""):
         raise _refused(url, "it carries a user name")
     if _is_odd_number(host):
@@ -305,8 +397,37 @@ def _check_head(url: URL, head: bytes, content_type: str) -> None:
         raise _refused(url, "it is a web page")
 
 
-def _refused(url: URL, why: str) -> GenyardError:
-    return GenyardError(Code.provider_bad_output, f"the result at {_shown(url)} is not fetched: {why}")
+def _refused(url: URL, why: str) -> _Refusal:
+    return _Refusal(f"the result at {_shown(url)} is not fetched: {why}", why)
+
+
+def _no_url() -> _Refusal:
+    return _Refusal("the place named a result by what is no URL", "it is no URL")
+
+
+def _no_receiver(why: str) -> GenyardError:
+    return GenyardError(Code.request_invalid, f"nothing is sent to this address: {why}")
+
+
+async def _start_of(answer: aiohttp.ClientResponse, most: int) -> bytes:
+    told = b""
+    while len(told) < most and (piece := await answer.content.read(most - len(told))):
+        told += piece
+    return told
+
+
+def _pause(told: str | None) -> float | None:
+    """Retry-After: seconds, or a date."""
+    if told is None:
+        return None
+    if told.strip().isdecimal():
+        return float(told[:9])
+    try:
+        until = parsedate_to_datetime(told)
+    except ValueError:
+        return None
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
 def _cut(url: URL, received: int, length: int | None) -> GenyardError:

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
@@ -21,6 +21,9 @@ from genyard.catalog.pricing import Rates
 from genyard.database import open_database
 from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import Assets
+from genyard.jobs.callbacks.deliveries import Deliveries
+from genyard.jobs.callbacks.message import Link
+from genyard.jobs.callbacks.sender import Callbacks, Tempo
 from genyard.jobs.drive import Surroundings
 from genyard.jobs.hooks import Hooks
 from genyard.jobs.inputs import Inputs
@@ -35,12 +38,17 @@ from genyard.owners import Owners
 from genyard.providers import Provider
 from genyard.providers._http import Timeouts
 from genyard.routing import Endpoint, Routes
-from genyard.settings import EndpointSettings, Settings, load_settings
+from genyard.settings import EndpointSettings, ServerSettings, Settings, WebhookSettings, load_settings
 from genyard.storage import LinkSigner, open_storage
 from genyard.studio import Studio as OpenStudio
+from genyard.studio.links import Links
 from genyard.studio.paying import Paying, sound
 from genyard.studio.places import Place, Places
+from genyard.studio.webhooks import Webhooks
 from genyard.telemetry import configure_logging
+
+if TYPE_CHECKING:
+    from genyard.outbound import Outbound
 
 MakeProvider = Callable[[EndpointSettings, Settings], Provider]
 
@@ -219,9 +227,40 @@ def _routes(settings: Settings) -> Routes:
     return Routes(default=settings.provider, operations=settings.routes)
 
 
+class _Receivers:
+    """Made when somebody is to be told something: the HTTP library takes its time to load."""
+
+    def __init__(self, settings: WebhookSettings) -> None:
+        self._settings = settings
+        self._outbound: Outbound | None = None
+
+    def __call__(self) -> Outbound:
+        if self._outbound is None:
+            from genyard.outbound import Outbound, is_public
+
+            permits = (lambda _: True) if self._settings.allow_private else is_public
+            self._outbound = Outbound(hosts=self._settings.hosts, permits=permits)
+        return self._outbound
+
+    async def close(self) -> None:
+        if self._outbound is not None:
+            await self._outbound.close()
+
+
+def _links(signer: LinkSigner, server: ServerSettings) -> Link:
+    """Where receivers of callbacks find files: nowhere, unless they can reach us."""
+    if not server.public_url:
+        return lambda _: None
+    return Links(signer=signer, seconds=server.link_seconds, public_url=server.public_url, clock=time.time).of
+
+
 @contextlib.asynccontextmanager
 async def build(
-    settings: Settings, *, pace: Pace | None = None, providers: Mapping[str, MakeProvider] | None = None
+    settings: Settings,
+    *,
+    pace: Pace | None = None,
+    providers: Mapping[str, MakeProvider] | None = None,
+    tempo: Tempo | None = None,
 ) -> AsyncIterator[Product]:
     """Opens database and storage, makes the providers, wires the rest; closes it all at the end.
 
@@ -252,7 +291,9 @@ async def build(
             patience=settings.queue.patience,
         )
         secret = await assets.secret("links", secrets.token_bytes(32))
+        signer = LinkSigner(secret=secret)
         hooks = Hooks(secret=secret, base=settings.server.public_url)
+        deliveries, outbound = Deliveries(database), _Receivers(settings.webhooks)
         around = Surroundings(
             jobs=jobs,
             storage=storage,
@@ -276,17 +317,27 @@ async def build(
             catalog=catalog,
             routes=_routes(settings),
             limits=settings.limits,
-            signer=LinkSigner(secret=secret),
+            signer=signer,
             hooks=hooks,
             ledger=ledger,
             paying=Paying(ledger, sound(settings.credits, catalog), settings.budgets),
+            webhooks=Webhooks(deliveries=deliveries, outbound=outbound),
         )
-        worker = Worker(jobs=jobs, runner=runner, concurrency=settings.stage_concurrency)
+        callbacks = Callbacks(
+            deliveries=deliveries,
+            jobs=jobs,
+            live=live,
+            outbound=outbound,
+            link=_links(signer, settings.server),
+            tempo=tempo,
+        )
+        worker = Worker(jobs=jobs, runner=runner, concurrency=settings.stage_concurrency, callbacks=callbacks)
         try:
             yield Product(settings=settings, studio=studio, owners=owners, jobs=jobs, worker=worker)
         finally:
             await places.close()
             await live.close()
+            await outbound.close()
 
 
 @contextlib.asynccontextmanager

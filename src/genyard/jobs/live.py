@@ -25,7 +25,7 @@ _SILENCE_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """kind: event, progress, cancel; or `look` after a gap. `text` is the rest of the payload."""
+    """kind: event, progress, cancel, callback; or `look` after a gap. `text` is the rest of the payload."""
 
     kind: str
     text: str

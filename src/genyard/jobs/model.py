@@ -241,6 +241,8 @@ class Job:
     finished_at: datetime | None
     expires_at: datetime | None
     credits: Credits | None = None
+    webhook: Mapping[str, Any] | None = None
+    policy: Mapping[str, Any] | None = None
     outputs: tuple[Asset, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     queue: Standing | None = None
@@ -264,6 +266,10 @@ class Job:
             "started_at": _iso(self.started_at),
             "finished_at": _iso(self.finished_at),
             "expires_at": _iso(self.expires_at),
+            "webhook_url": self.webhook["url"] if self.webhook else None,
+            "webhook_events": list(self.webhook["events"]) if self.webhook else [],
+            "webhook_prompts": self.webhook["prompts"] if self.webhook else False,
+            "policy": self.policy,
             "queue": self.queue.as_json() if self.queue else None,
             "cost": self._cost(),
             "credits": asdict(self.credits) if self.credits else None,

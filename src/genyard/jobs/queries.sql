@@ -8,10 +8,11 @@
 -- A job with its stages (the first one ready) and its first event. No row when the idempotency key is taken.
 WITH job AS (
     INSERT INTO jobs (id, owner_id, state, request, operation, prompt, tags, trace_id, priority, idempotency_key,
-                      request_hash, rerun_of, previews, embed_prompt, expires_at, event_seq, credits, credit_terms)
+                      request_hash, rerun_of, previews, embed_prompt, expires_at, event_seq, credits, credit_terms,
+                      webhook, policy)
     VALUES (%(id)s, %(owner_id)s, 'queued', %(request)s, %(operation)s, %(prompt)s, %(tags)s, %(trace_id)s,
             %(priority)s, %(idempotency_key)s, %(request_hash)s, %(rerun_of)s, %(previews)s, %(embed_prompt)s,
-            %(expires_at)s, 1, %(credits)s, %(credit_terms)s)
+            %(expires_at)s, 1, %(credits)s, %(credit_terms)s, %(webhook)s, %(policy)s)
     ON CONFLICT (owner_id, idempotency_key) DO NOTHING
     RETURNING *
 ), stage AS (
@@ -26,6 +27,7 @@ WITH job AS (
 )
 SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority, rerun_of, previews,
        embed_prompt, detail, progress, preview_key, error, event_seq, created_at, started_at, finished_at, expires_at,
+       webhook, policy,
        CASE WHEN credits IS NOT NULL THEN
            jsonb_build_object('price', credits, 'reserved', credits, 'charged', 0, 'refunded', 0) END AS credits
 FROM job;
@@ -53,6 +55,8 @@ SELECT id, request_hash FROM jobs WHERE owner_id = %(owner_id)s AND idempotency_
 WITH unhurried AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
 SELECT CASE WHEN %(event_seq)s::integer IS NOT NULL
        THEN genyard_tell('event', %(job_id)s, %(event_seq)s::integer || ' ' || %(kind)s::text) END AS told,
+       (SELECT genyard_tell('callback', '00000000-0000-0000-0000-000000000000', '') FROM deliveries
+        WHERE job_id = %(job_id)s AND state = 'waiting' LIMIT 1) AS called,
        (SELECT sum(genyard_dispatch(endpoint)) FROM unnest(%(endpoints)s::text[]) AS endpoint) AS dispatched
 FROM unhurried;
 
@@ -566,6 +570,7 @@ SELECT facts FROM endpoints WHERE name = %(name)s AND facts_of = %(of)s AND fact
 -- Everything about one job in one row; outputs and attempts as JSON.
 SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority, rerun_of, previews,
        embed_prompt, detail, progress, preview_key, error, event_seq, created_at, started_at, finished_at, expires_at,
+       webhook, policy,
        genyard_credits_of(id, credits) AS credits,
        (SELECT jsonb_agg(to_jsonb(o)) FROM (
             SELECT a.id, a.owner_id, a.sha256, b.object, b.bytes, b.media_type, a.role, a.name, a.width, a.height,
@@ -586,6 +591,7 @@ SELECT state FROM jobs WHERE id = %(job_id)s AND owner_id = %(owner_id)s;
 -- Newest first, before the given id. Words of `search` must all be in the prompt.
 SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority, rerun_of, previews,
        embed_prompt, detail, progress, preview_key, error, event_seq, created_at, started_at, finished_at, expires_at,
+       webhook, policy,
        genyard_credits_of(id, credits) AS credits
 FROM jobs
 WHERE owner_id = %(owner_id)s

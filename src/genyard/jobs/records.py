@@ -61,6 +61,8 @@ class NewJob:
     previews: bool = False
     embed_prompt: bool = False
     expires_at: datetime | None = None
+    webhook: Mapping[str, Any] | None = None
+    policy: Mapping[str, Any] | None = None
     price: JobPrice | None = None
     budget: Budget = NO_BUDGET
 
@@ -157,6 +159,8 @@ def job_values(job: NewJob) -> dict[str, Any]:
         "rerun_of": job.rerun_of,
         "previews": job.previews,
         "embed_prompt": job.embed_prompt,
+        "webhook": Jsonb(dict(job.webhook)) if job.webhook else None,
+        "policy": Jsonb(dict(job.policy)) if job.policy else None,
         "expires_at": job.expires_at,
         "credits": job.price.credits if job.price else None,
         "credit_terms": Jsonb(dict(job.price.terms)) if job.price else None,

@@ -20,6 +20,7 @@ from procrastinate.connector import Notify
 from psycopg_pool import AsyncConnectionPool
 
 from genyard.database import Connection
+from genyard.jobs.callbacks.sender import Callbacks
 from genyard.jobs.runner import Runner
 from genyard.jobs.store import Jobs
 from genyard.telemetry import get_logger
@@ -37,10 +38,11 @@ _LOCK_CLASS: Final = 7264
 class Worker:
     """Register, run, sweep; `serve` ends when it is canceled, handing what runs to others."""
 
-    def __init__(self, *, jobs: Jobs, runner: Runner, concurrency: int) -> None:
+    def __init__(self, *, jobs: Jobs, runner: Runner, concurrency: int, callbacks: Callbacks) -> None:
         self._jobs = jobs
         self._runner = runner
         self._concurrency = concurrency
+        self._callbacks = callbacks
 
     async def serve(self, ready: asyncio.Event | None = None) -> None:
         worker_id = await self._jobs.register_worker(f"{socket.gethostname()}:{os.getpid()}")
@@ -49,6 +51,7 @@ class Worker:
                 await self._jobs.sweep(LEASE_SECONDS)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._sweep())
+                    group.create_task(self._callbacks.serve(worker_id))
                     group.create_task(self._drive(worker_id, ready or asyncio.Event()))
         finally:
             await self._jobs.forget_worker(worker_id)

@@ -29,6 +29,7 @@ from pydantic import (
 
 from genyard.errors import Code, GenyardError
 from genyard.media import MediaLimits
+from genyard.settings.asking import PolicySettings, WebhookSettings
 from genyard.settings.environment import FIELDS, PROVIDER_NEEDS, apply
 from genyard.settings.money import Budget, BudgetSettings, CreditSettings, PriceRow
 from genyard.settings.turns import DEFAULT_TIER, QueueSettings, TierSettings
@@ -40,6 +41,7 @@ __all__ = [
     "BudgetSettings",
     "CreditSettings",
     "EndpointSettings",
+    "PolicySettings",
     "PriceRow",
     "QueueSettings",
     "ServerSettings",
@@ -47,6 +49,7 @@ __all__ = [
     "StorageSettings",
     "TierSettings",
     "Timeouts",
+    "WebhookSettings",
     "load_settings",
 ]
 
@@ -198,6 +201,8 @@ class Settings(_Frozen):
     budgets: BudgetSettings = BudgetSettings()
     tiers: dict[str, TierSettings] = Field(default_factory=dict)
     queue: QueueSettings = QueueSettings()
+    webhooks: WebhookSettings = WebhookSettings()
+    before_submit: PolicySettings = PolicySettings()
     stage_concurrency: int = Field(default=200, ge=1)
     log_level: LogLevel = "warning"
     log_json: bool = False

@@ -39,6 +39,7 @@ from genyard.studio.paying import Paying
 from genyard.studio.places import Places
 from genyard.studio.planning import Planned, Planner
 from genyard.studio.request import Request, parse_tags, require_body, require_filters
+from genyard.studio.webhooks import Webhooks
 from genyard.telemetry import bind_trace, current_trace, new_trace_id
 
 
@@ -74,6 +75,7 @@ class Studio:
         hooks: Hooks,
         ledger: Ledger,
         paying: Paying,
+        webhooks: Webhooks,
     ) -> None:
         self._jobs = jobs
         self._assets = assets
@@ -96,6 +98,7 @@ class Studio:
         self._paying = paying
         self.ledger = ledger
         self.signer = signer
+        self.webhooks = webhooks
 
     # ---- jobs ----
 
@@ -136,6 +139,7 @@ class Studio:
             if known is not None:
                 return known
         request = Request.parse(await self._imports.resolve(body, owner_id))
+        webhook = await self.webhooks.accept(request.webhook)
         planned = await self._plan(request, owner_id, endpoint)
         trace_id = current_trace() or new_trace_id()
         bind_trace(trace_id)
@@ -158,6 +162,7 @@ class Studio:
                 expires_at=_expiry(request.expires_in),
                 price=planned.price,
                 budget=planned.budget,
+                webhook=webhook,
             )
         )
         if job is None:
@@ -194,6 +199,8 @@ class Studio:
             "previews": job.previews,
             "embed_prompt": job.embed_prompt,
         }
+        if job.webhook is not None:
+            body |= {f"webhook_{name}": job.webhook[name] for name in ("url", "events", "prompts")}
         return (await self.submit(body, owner_id=owner_id, rerun_of=job_id)).job
 
     async def get(self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER) -> Job:

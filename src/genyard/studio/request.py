@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
 from genyard.errors import Code, GenyardError
+from genyard.jobs.callbacks.deliveries import ENDS, EVENTS
 from genyard.pipelines import Step, parse_steps
 from genyard.storable import require_storable
 
 MAX_TAGS: Final = 20
+MAX_URL: Final = 2000
 _FIELDS: Final = frozenset(
     {
         "operation",
@@ -24,8 +26,20 @@ _FIELDS: Final = frozenset(
         "previews",
         "embed_prompt",
         "expires_in",
+        "webhook_url",
+        "webhook_events",
+        "webhook_prompts",
     }
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Webhook:
+    """Who is told what becomes of the job: these events, with prompts or without."""
+
+    url: str = field(repr=False)
+    events: tuple[str, ...] = ENDS
+    prompts: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +53,7 @@ class Request:
     previews: bool = False
     embed_prompt: bool = False
     expires_in: float | None = None
+    webhook: Webhook | None = None
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Request:
@@ -68,6 +83,7 @@ class Request:
             previews=_flag(body, "previews"),
             embed_prompt=_flag(body, "embed_prompt"),
             expires_in=_seconds(body.get("expires_in")),
+            webhook=_webhook(body),
         )
 
 
@@ -100,6 +116,29 @@ def parse_tags(given: Any) -> tuple[str, ...]:
             field="tags",
         )
     return tuple(dict.fromkeys(given))
+
+
+def _webhook(body: Mapping[str, Any]) -> Webhook | None:
+    url, events = body.get("webhook_url"), body.get("webhook_events")
+    prompts = _flag(body, "webhook_prompts")
+    if url is None:
+        needless = "webhook_events" if events is not None else "webhook_prompts" if prompts else None
+        if needless:
+            raise GenyardError(Code.request_invalid, f"{needless} needs a webhook_url", field=needless)
+        return None
+    if not isinstance(url, str) or not 0 < len(url) <= MAX_URL:
+        raise GenyardError(
+            Code.request_invalid, f"webhook_url is a URL of at most {MAX_URL} characters", field="webhook_url"
+        )
+    if events is None:
+        return Webhook(url=url, prompts=prompts)
+    if not isinstance(events, list | tuple) or not events or not all(one in EVENTS for one in events):
+        raise GenyardError(
+            Code.request_invalid,
+            f"webhook_events is a list of some of {', '.join(EVENTS)}",
+            field="webhook_events",
+        )
+    return Webhook(url=url, events=tuple(dict.fromkeys(events)), prompts=prompts)
 
 
 def _flag(body: Mapping[str, Any], name: str) -> bool:

@@ -17,11 +17,11 @@ from genyard.frontends.http.bodies import JobBody
 from genyard.frontends.http.caller import Parts
 from genyard.frontends.http.envelope import Envelope
 from genyard.frontends.http.health import HealthBoard
-from genyard.frontends.http.links import Links
 from genyard.media import MediaLimits
 from genyard.owners import Owners
 from genyard.settings import ServerSettings
 from genyard.studio import Studio
+from genyard.studio.links import Links
 from genyard.studio.planning import GENYARD_VERSION
 
 _ROUTERS: Final = tuple(room.router for room in (jobs, events, assets, files, places, hooks, page))

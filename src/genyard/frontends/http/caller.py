@@ -14,9 +14,9 @@ from pydantic import AfterValidator
 
 from genyard.frontends.http.access import Access
 from genyard.frontends.http.health import HealthBoard
-from genyard.frontends.http.links import Links
 from genyard.storable import require_text
 from genyard.studio import Studio
+from genyard.studio.links import Links
 
 #: Text in a query that reaches the database.
 Text = Annotated[str, AfterValidator(require_text)]

@@ -14,9 +14,9 @@ from genyard.errors import Code, GenyardError
 from genyard.frontends.http.caller import KEYS, Parts, WithParts
 from genyard.frontends.http.errors import HttpError
 from genyard.frontends.http.jobs import begun
-from genyard.frontends.http.links import asset_id_of, key_of
 from genyard.frontends.http.views import answers
 from genyard.jobs.model import Asset
+from genyard.studio.links import asset_id_of, key_of
 
 router = APIRouter(tags=["assets"], dependencies=KEYS)
 

@@ -10,8 +10,8 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from genyard.errors import Code, Remedy
-from genyard.frontends.http.links import Links
 from genyard.jobs.model import Asset, AttemptState, Job, JobState
+from genyard.studio.links import Links
 
 Facts = Annotated[
     dict[str, Any], Field(description="What is known of the file: model, seed, endpoint, ai, …")

@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import psycopg
@@ -22,8 +22,10 @@ from genyard.jobs.callbacks.message import Link, write_message
 from genyard.jobs.callbacks.signing import signed_headers
 from genyard.jobs.live import Live, Notice
 from genyard.jobs.store import Jobs
-from genyard.outbound import Outbound, Posted
 from genyard.telemetry import bind_trace, get_logger
+
+if TYPE_CHECKING:
+    from genyard.outbound import Outbound, Posted
 
 _log = get_logger(__name__)
 
@@ -64,7 +66,7 @@ class Callbacks:
         deliveries: Deliveries,
         jobs: Jobs,
         live: Live,
-        outbound: Outbound,
+        outbound: Callable[[], Outbound],
         link: Link,
         clock: Callable[[], float] = time.time,
         bounds: Bounds | None = None,
@@ -131,7 +133,7 @@ class Callbacks:
         except psycopg.Error as broken:
             _log.warning("a callback is given back: the database broke off", error=str(broken))
             return
-        except Exception as defect:
+        except Exception as defect:  # noqa: BLE001 (callbacks never stop a worker)
             _log.exception("a callback could not be written")
             error = f"a defect of genyard: {type(defect).__name__}"
         await self._finish(due, worker_id, status, error, pause)
@@ -145,7 +147,7 @@ class Callbacks:
             "User-Agent": "genyard",
             **signed_headers(keys, str(due.id), int(self._clock()), body),
         }
-        return await self._outbound.post(due.url, body, headers=headers, seconds=self._tempo.limit)
+        return await self._outbound().post(due.url, body, headers=headers, seconds=self._tempo.limit)
 
     async def _finish(
         self, due: Due, worker_id: int, status: int | None, error: str | None, pause: float

@@ -33,9 +33,7 @@ def read_secret(text: str) -> bytes:
     return secret
 
 
-def signed_headers(
-    keys: Sequence[bytes], message_id: str, timestamp: int, body: bytes
-) -> Mapping[str, str]:
+def signed_headers(keys: Sequence[bytes], message_id: str, timestamp: int, body: bytes) -> Mapping[str, str]:
     """One signature for each key: while a secret is being changed, receivers know the old one or the new one."""
     content = f"{message_id}.{timestamp}.".encode() + body
     told = [base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode() for key in keys]

@@ -221,6 +221,8 @@ class Runner:
             return claim.number < MAX_BUSY_ATTEMPTS
         if error.code is Code.provider_unreachable:
             return claim.number < MAX_ATTEMPTS
+        if error.code is Code.provider_out_of_memory and provider.capabilities.paid:
+            return False  # the same work needs the same memory there
         return error.remedy is Remedy.retry_here and claim.number < paid_runs
 
     async def _end(self, claim: Claim, job_state: JobState, outcome: Outcome) -> None:

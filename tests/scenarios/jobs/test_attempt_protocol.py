@@ -63,12 +63,22 @@ async def test_a_place_that_cannot_be_reached_is_tried_three_times(make_settings
 
 
 async def test_a_second_try_may_succeed(make_settings: MakeSettings) -> None:
-    oom = Snapshot(state=State.failed, error=GenyardError(Code.provider_out_of_memory, "CUDA out of memory"))
-    job = await run(make_settings, ScriptedProvider(says=[oom, succeeded()]))
+    stopped = Snapshot(state=State.failed, error=GenyardError(Code.provider_interrupted, "somebody stopped it"))
+    job = await run(make_settings, ScriptedProvider(says=[stopped, succeeded()]))
     assert job.state is JobState.succeeded
     assert [attempt.state for attempt in job.attempts] == [AttemptState.failed, AttemptState.succeeded]
     assert job.attempts[0].error is not None
-    assert job.attempts[0].error["code"] == "provider.out_of_memory"
+    assert job.attempts[0].error["code"] == "provider.interrupted"
+
+
+@pytest.mark.parametrize(("paid", "runs"), [(True, 1), (False, 3)])
+async def test_a_lack_of_memory_is_not_bought_twice(make_settings: MakeSettings, paid: bool, runs: int) -> None:
+    oom = Snapshot(state=State.failed, error=GenyardError(Code.provider_out_of_memory, "CUDA out of memory"))
+    able = Capabilities(cancel="running", progress="coarse", finds=True, paid=paid)
+    place = ScriptedProvider(says=[oom], capabilities=able)
+    job = await run(make_settings, place)
+    assert job.state is JobState.failed
+    assert len(place.submitted) == runs
 
 
 async def test_what_the_caller_must_fix_is_not_tried_again(make_settings: MakeSettings) -> None:

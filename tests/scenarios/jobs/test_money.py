@@ -117,7 +117,7 @@ async def test_what_never_left_costs_nothing(make_settings: MakeSettings) -> Non
 
 
 async def test_a_failed_run_costs_and_is_bought_once_more_at_most(make_settings: MakeSettings) -> None:
-    error = GenyardError(Code.provider_out_of_memory, "no memory left")
+    error = GenyardError(Code.provider_interrupted, "the machine was taken away")
     failing = Snapshot(state=State.failed, error=error, cost=Cost(usd=0.1, source="computed"))
     place = ScriptedProvider(says=[failing])
     async with paid_place(make_settings, place) as product, working(product):

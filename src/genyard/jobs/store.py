@@ -133,7 +133,7 @@ class Jobs:
             job_id=told["job_id"],
             event_seq=told["event_seq"],
             kind=told["kind"],
-            endpoints=[endpoint for endpoint in endpoints if endpoint is not None],
+            endpoints=sorted({endpoint for endpoint in endpoints if endpoint is not None}),
         )
 
     async def find_by_idempotency_key(self, owner_id: UUID, key: str) -> tuple[UUID, bytes] | None:

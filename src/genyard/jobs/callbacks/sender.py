@@ -105,8 +105,10 @@ class Callbacks:
                             task.add_done_callback(heard)
                     except psycopg.Error as broken:
                         _log.warning("callbacks wait for the database", error=str(broken))
+                    # not wait_for: until Python 3.12 it forgets a cancel that comes together with what it waits for
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(wake.wait(), self._tempo.sweep)
+                        async with asyncio.timeout(self._tempo.sweep):
+                            await wake.wait()
         finally:
             if sending:
                 await asyncio.wait(sending, timeout=self._tempo.grace)

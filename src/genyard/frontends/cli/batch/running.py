@@ -318,7 +318,7 @@ def _conclude(session: Session, rows: Sequence[Row], results: Results, interrupt
             if usd
             else "cost not known"
         )
-        cost = f" · {told}" if costs else ""
+        cost = f" · {said}" if costs else ""
         typer.echo(
             f"{told['succeeded']} of {len(rows)} rows succeeded, {len(failed)} failed, {told['open']} open{cost}",
             err=True,

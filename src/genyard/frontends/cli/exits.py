@@ -81,6 +81,7 @@ _OPTION_NAMES: Final[Mapping[str, str]] = {
     "workflow": "WORKFLOW.json",
     "model": "--model",
     "tags": "--tag",
+    "webhook_url": "--webhook",
     "inputs.image": "IMAGE",
     "inputs.video": "--driving",
     "inputs.control": "--control",

@@ -59,6 +59,9 @@ Model = Annotated[str | None, typer.Option("--model", "-m", help="For example fl
 Tag = Annotated[list[str] | None, typer.Option("--tag", "-t", help="To find it again; repeatable.")]
 Priority = Annotated[int | None, typer.Option(help="-100 to 100; higher goes first.")]
 ExpiresIn = Annotated[float | None, typer.Option(metavar="SECONDS", help="Give up if not started by then.")]
+Webhook = Annotated[
+    str | None, typer.Option("--webhook", metavar="URL", help="Who is told when the job has ended.")
+]
 EmbedPrompt = Annotated[bool, typer.Option("--embed-prompt", help="Write the prompt into the file, too.")]
 Previews = Annotated[bool, typer.Option("--preview", help="Show unfinished pictures while it runs.")]
 Output = Annotated[
@@ -110,6 +113,7 @@ EVERY_JOB: Final[Mapping[str, Any]] = {
     "tag": Tag,
     "priority": Priority,
     "expires_in": ExpiresIn,
+    "webhook": Webhook,
     "embed_prompt": EmbedPrompt,
     "previews": Previews,
     "json": Json,
@@ -144,6 +148,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "tag": "tags",
     "priority": "priority",
     "expires_in": "expires_in",
+    "webhook": "webhook_url",
     "embed_prompt": "embed_prompt",
     "previews": "previews",
 }

@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "admin",
         "Workers, queues, oldest waits, spending; `admin pause ENDPOINT`, `admin resume ENDPOINT`.",
     ),
+    "webhooks": ("webhooks", "Callbacks: what was told to whom; `webhooks resend ID`, `webhooks secret`."),
     "serve": ("service", "The HTTP API and its page."),
     "worker": ("service", "Run jobs until SIGTERM or Ctrl-C."),
     "doctor": ("doctor", "What is configured, what each place can and cannot do, and why."),

@@ -4,7 +4,7 @@ application  the factory              server    the port, uvicorn, shutting down
 access       who asks                 caller    what every route gets
 bodies       what comes in            views     what goes out
 errors       code → status            envelope  trace id, headers, body limits
-jobs, events, assets, files, places, page: the routes
+jobs, events, assets, files, places, webhooks, page: the routes
 """
 
 from genyard.frontends.http.application import create_http_app

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -34,6 +34,11 @@ Inputs = Annotated[
 Model = Annotated[
     str | None,
     Field(min_length=1, max_length=200, description="None: the default of the place that serves it."),
+]
+
+
+EventName = Literal[
+    "queued", "running", "retrying", "canceling", "succeeded", "failed", "canceled", "expired"
 ]
 
 
@@ -79,6 +84,17 @@ class JobBody(Body):
     expires_in: Annotated[float | None, Field(gt=0, le=2_592_000, description="Seconds to start within.")] = (
         None
     )
+    webhook_url: Annotated[
+        str | None,
+        Field(
+            max_length=2000, description="Who is told what becomes of the job: signed POSTs, see the how-to."
+        ),
+    ] = None
+    webhook_events: Annotated[
+        list[EventName] | None,
+        Field(min_length=1, description="Of what it is told; default: however the job ends."),
+    ] = None
+    webhook_prompts: Annotated[bool, Field(description="Tell it the prompts, too.")] = False
 
     @model_validator(mode="after")
     def _either_operation_or_steps(self) -> JobBody:
@@ -91,6 +107,14 @@ class JobBody(Body):
     def request(self) -> dict[str, Any]:
         """What was sent, and nothing that was not: the studio compares it under an idempotency key."""
         return self.model_dump(exclude_unset=True)
+
+
+class SecretBody(Body):
+    rotate: Annotated[bool, Field(description="Take a new secret.")] = False
+    overlap: Annotated[
+        float,
+        Field(ge=0, le=2_592_000, description="Seconds for which messages are signed with the old one, too."),
+    ] = 86_400.0
 
 
 class RerunBody(Body):

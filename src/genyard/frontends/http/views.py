@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from genyard.errors import Code, Remedy
+from genyard.jobs.callbacks.deliveries import DeliveryState
 from genyard.jobs.model import Asset, AttemptState, Job, JobState
 from genyard.studio.links import Links
 
@@ -120,6 +121,15 @@ class StandingView(BaseModel):
     ]
 
 
+class PolicyView(BaseModel):
+    """`changed`: the request was altered in these fields. `unchecked`: the hook did not answer, and the request was let
+    pass."""
+
+    decision: Literal["changed", "unchecked"]
+    fields: list[str]
+    reason: str | None
+
+
 class JobView(BaseModel):
     """What was asked, where it stands, what came of it. Attempts are told for a single job only."""
 
@@ -139,6 +149,10 @@ class JobView(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     expires_at: datetime | None
+    webhook_url: str | None
+    webhook_events: list[str]
+    webhook_prompts: bool
+    policy: Annotated[PolicyView | None, Field(description="What the hook before submit did; null: nothing.")]
     queue: Annotated[StandingView | None, Field(description="While it waits for its turn; not told by POST.")]
     cost: Annotated[
         JobCostView | None, Field(description="Null: nothing was paid; told for a single job only.")
@@ -159,6 +173,36 @@ class AssetListView(BaseModel):
 
     assets: list[AssetView]
     next: UUID | None
+
+
+class DeliveryView(BaseModel):
+    """One message to a webhook. `id` is its `webhook-id`, the same with every try; `status` and `error` are of the
+    last one."""
+
+    id: UUID
+    job_id: UUID
+    type: str
+    host: str
+    state: DeliveryState
+    tries: int
+    status: int | None
+    error: str | None
+    created_at: datetime
+    next_at: datetime | None
+    finished_at: datetime | None
+
+
+class DeliveryListView(BaseModel):
+    """`next`: the `before` of the next page; null on the last one."""
+
+    deliveries: list[DeliveryView]
+    next: UUID | None
+
+
+class SecretView(BaseModel):
+    """`whsec_…`: for the verifying side of the Standard Webhooks specification."""
+
+    secret: str
 
 
 class UploadedView(BaseModel):

@@ -1,0 +1,33 @@
+"""Callbacks on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from support.receiver import Receiver
+
+from .conftest import Cli
+
+
+async def test_a_receiver_is_told_and_told_again(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "genyard.toml").write_text('[webhooks]\nhosts = ["127.0.0.1"]\n')
+    drawing = ("generate", "a red dragon", "--size", "64x64")
+    refused = await cli(*drawing, "--webhook", "http://10.0.0.1/")
+    assert refused.status == 2
+    assert "--webhook" in refused.err
+    secret = await cli("webhooks", "secret", "--rotate")
+    assert secret.status == 0, secret.err
+    assert "not shown again" in secret.err
+    assert (await cli("webhooks", "secret")).status == 2
+    async with Receiver() as receiver:
+        made = await cli(*drawing, "--webhook", receiver.url, "-o", str(tmp_path / "out"))
+        assert made.status == 0, made.err
+        [message] = await receiver.until(1)
+        assert message.signed_with(secret.out.strip())
+        listed = await cli("webhooks", "list", "--job", message.json["data"]["id"], "--json")
+        assert [one["id"] for one in listed.document["deliveries"]] == [message.id]
+        assert message.id in (await cli("webhooks", "list")).out
+        again = await cli("webhooks", "resend", message.id)
+        assert again.out.strip() == f"{message.id} is waiting"
+    assert (await cli("webhooks", "resend", "nonsense")).status == 2
+    assert (await cli("webhooks", "list", "--owner", "nobody")).status == 3

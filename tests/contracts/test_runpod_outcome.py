@@ -225,7 +225,7 @@ def test_a_recorded_failure_after_an_output_keeps_it() -> None:
     end = snapshot_of(Job.model_validate(body), a_ref())
     assert end.state is State.failed
     assert end.error is not None
-    assert end.error.code is Code.provider_out_of_memory
+    assert end.error.code is Code.provider_failed
     assert len(end.outputs) == 1
 
 

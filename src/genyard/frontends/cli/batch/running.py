@@ -311,14 +311,8 @@ def _conclude(session: Session, rows: Sequence[Row], results: Results, interrupt
     if session.as_json:
         print_json(told)
     else:
-        told = (
-            money(usd)
-            if complete
-            else f"{money(usd)} and a part that is not known"
-            if usd
-            else "cost not known"
-        )
-        cost = f" · {said}" if costs else ""
+        partly = f"{money(usd)} and a part that is not known" if usd else "cost not known"
+        cost = f" · {money(usd) if complete else partly}" if costs else ""
         typer.echo(
             f"{told['succeeded']} of {len(rows)} rows succeeded, {len(failed)} failed, {told['open']} open{cost}",
             err=True,

@@ -22,7 +22,7 @@ LEVELS = {
     "catalog": 2, "owners": 2, "ledger": 2,
     "operations": 1, "comfy": 1, "imaging": 1, "preview": 1, "storage": 1, "outbound": 1, "database": 1,
     "storable": 1,
-    "errors": 0, "media": 0, "settings": 0, "telemetry": 0,
+    "errors": 0, "media": 0, "settings": 0, "telemetry": 0, "policy": 0,
 }  # fmt: skip
 
 #: Same level, one way only.
@@ -30,7 +30,7 @@ BESIDE = {("routing", "pipelines"), ("media", "errors"), ("settings", "errors"),
           ("demo", "app"), ("demo", "testing"), ("__main__", "app"), ("__main__", "demo"), ("owners", "catalog")}  # fmt: skip
 
 #: What must start on a bare worker image, or within the time of `--help`.
-STANDARD_LIBRARY_ONLY = ("errors", "media", "comfy")
+STANDARD_LIBRARY_ONLY = ("errors", "media", "policy", "comfy")
 
 
 def modules() -> list[tuple[str, Path]]:

@@ -11,8 +11,9 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import SecretStr
 
@@ -24,6 +25,7 @@ from genyard.jobs.assets import Assets
 from genyard.jobs.callbacks.deliveries import Deliveries
 from genyard.jobs.callbacks.message import Link
 from genyard.jobs.callbacks.sender import Callbacks, Tempo
+from genyard.jobs.callbacks.signing import read_secret
 from genyard.jobs.drive import Surroundings
 from genyard.jobs.hooks import Hooks
 from genyard.jobs.inputs import Inputs
@@ -35,15 +37,24 @@ from genyard.jobs.worker import Worker
 from genyard.ledger import Ledger
 from genyard.operations import OPERATIONS
 from genyard.owners import Owners
+from genyard.policy import Judge
 from genyard.providers import Provider
 from genyard.providers._http import Timeouts
 from genyard.routing import Endpoint, Routes
-from genyard.settings import EndpointSettings, ServerSettings, Settings, WebhookSettings, load_settings
+from genyard.settings import (
+    EndpointSettings,
+    PolicySettings,
+    ServerSettings,
+    Settings,
+    WebhookSettings,
+    load_settings,
+)
 from genyard.storage import LinkSigner, open_storage
 from genyard.studio import Studio as OpenStudio
 from genyard.studio.links import Links
 from genyard.studio.paying import Paying, sound
 from genyard.studio.places import Place, Places
+from genyard.studio.policy import Policy, ask_function, ask_url
 from genyard.studio.webhooks import Webhooks
 from genyard.telemetry import configure_logging
 
@@ -247,6 +258,42 @@ class _Receivers:
             await self._outbound.close()
 
 
+def _policy(settings: PolicySettings, outbound: _Receivers) -> Policy | None:
+    if not settings.asks:
+        return None
+    if settings.url:
+        secret = _secret(settings.secret)
+        ask = ask_url(
+            outbound,
+            settings.url,
+            secret=read_secret(secret) if secret else None,
+            seconds=settings.time_limit,
+        )
+    else:
+        ask = ask_function(_function(settings.python))
+    return Policy(ask, time_limit=settings.time_limit, on_failure=settings.on_failure)
+
+
+def _function(name: str) -> Judge:
+    """`package.module:function`, from where Python finds its modules."""
+    module, _, function = name.partition(":")
+    try:
+        found = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as wrong:
+        raise GenyardError(
+            Code.settings_invalid,
+            f"before_submit.python: {name} cannot be imported ({wrong})",
+            field="genyard.toml: before_submit.python",
+        ) from wrong
+    if not callable(found):
+        raise GenyardError(
+            Code.settings_invalid,
+            f"before_submit.python: {name} is no function",
+            field="genyard.toml: before_submit.python",
+        )
+    return cast(Judge, found)
+
+
 def _links(signer: LinkSigner, server: ServerSettings) -> Link:
     """Where receivers of callbacks find files: nowhere, unless they can reach us."""
     if not server.public_url:
@@ -294,6 +341,7 @@ async def build(
         signer = LinkSigner(secret=secret)
         hooks = Hooks(secret=secret, base=settings.server.public_url)
         deliveries, outbound = Deliveries(database), _Receivers(settings.webhooks)
+        asking = _Receivers(WebhookSettings(allow_private=True))  # the operator's own hook
         around = Surroundings(
             jobs=jobs,
             storage=storage,
@@ -322,6 +370,7 @@ async def build(
             ledger=ledger,
             paying=Paying(ledger, sound(settings.credits, catalog), settings.budgets),
             webhooks=Webhooks(deliveries=deliveries, outbound=outbound),
+            policy=_policy(settings.before_submit, asking),
         )
         callbacks = Callbacks(
             deliveries=deliveries,
@@ -338,6 +387,7 @@ async def build(
             await places.close()
             await live.close()
             await outbound.close()
+            await asking.close()
 
 
 @contextlib.asynccontextmanager

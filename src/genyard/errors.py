@@ -41,6 +41,7 @@ class Code(StrEnum):
     spend_capped = "limit.spend"  # a place has spent what it may spend in a day
     credits_insufficient = "credits.insufficient"  # the owner has fewer credits than it takes
     content_rejected = "content.rejected"  # refused by a moderation rule, here or at the place
+    policy_unavailable = "policy.unavailable"  # the hook before submit gave no answer
     canceled = "job.canceled"  # somebody asked for it
     expired = "job.expired"  # its deadline passed before it could start
     provider_unreachable = "provider.unreachable"  # the connection never opened, or broke
@@ -77,6 +78,7 @@ REMEDIES: Final[Mapping[Code, Remedy]] = {
     Code.spend_capped: Remedy.try_elsewhere,
     Code.credits_insufficient: Remedy.fix_request,
     Code.content_rejected: Remedy.fix_request,
+    Code.policy_unavailable: Remedy.operator,
     Code.canceled: Remedy.fix_request,
     Code.expired: Remedy.fix_request,
     Code.provider_unreachable: Remedy.retry_here,

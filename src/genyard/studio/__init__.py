@@ -38,6 +38,7 @@ from genyard.studio.imports import Imports
 from genyard.studio.paying import Paying
 from genyard.studio.places import Places
 from genyard.studio.planning import Planned, Planner
+from genyard.studio.policy import Judged, Policy
 from genyard.studio.request import Request, parse_tags, require_body, require_filters
 from genyard.studio.webhooks import Webhooks
 from genyard.telemetry import bind_trace, current_trace, new_trace_id
@@ -76,6 +77,7 @@ class Studio:
         ledger: Ledger,
         paying: Paying,
         webhooks: Webhooks,
+        policy: Policy | None = None,
     ) -> None:
         self._jobs = jobs
         self._assets = assets
@@ -99,6 +101,7 @@ class Studio:
         self.ledger = ledger
         self.signer = signer
         self.webhooks = webhooks
+        self._policy = policy
 
     # ---- jobs ----
 
@@ -138,11 +141,12 @@ class Studio:
             known = await self._known(owner_id, idempotency_key, digest)
             if known is not None:
                 return known
-        request = Request.parse(await self._imports.resolve(body, owner_id))
-        webhook = await self.webhooks.accept(request.webhook)
-        planned = await self._plan(request, owner_id, endpoint)
         trace_id = current_trace() or new_trace_id()
         bind_trace(trace_id)
+        judged = await self._judge(body, owner_id, trace_id)
+        request = judged.applied(Request.parse(await self._imports.resolve(body, owner_id)))
+        webhook = await self.webhooks.accept(request.webhook)
+        planned = await self._plan(request, owner_id, endpoint)
         job = await self._jobs.insert(
             NewJob(
                 id=new_id(),
@@ -163,6 +167,7 @@ class Studio:
                 price=planned.price,
                 budget=planned.budget,
                 webhook=webhook,
+                policy=judged.facts,
             )
         )
         if job is None:
@@ -171,6 +176,13 @@ class Studio:
             assert known is not None
             return known
         return Submitted(job=job)
+
+    async def _judge(self, body: Mapping[str, Any], owner_id: UUID, trace_id: str) -> Judged:
+        if self._policy is None:
+            return Judged()
+        named, names = self._imports.named(body)
+        request = Request.parse(named)
+        return await self._policy.judge(request, owner_id=owner_id, trace_id=trace_id, names=names)
 
     async def _known(self, owner_id: UUID, key: str, digest: bytes) -> Submitted | None:
         found = await self._jobs.find_by_idempotency_key(owner_id, key)

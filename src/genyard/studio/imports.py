@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import Assets
@@ -25,6 +25,36 @@ class Imports:
         self._assets = assets
         self._limits = limits
         self._keep = keep
+
+    def named(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        """The request with made-up asset ids in place of the libraries' names, and which stands for what: nothing is
+        fetched or stored."""
+        names: dict[str, str] = {}
+
+        def one(given: Any) -> Any:
+            if self._library(given) is None:
+                return given
+            made_up = str(uuid5(NAMESPACE_URL, given))
+            names[made_up] = given
+            return made_up
+
+        def inputs(step: Any) -> Any:
+            if not isinstance(step, Mapping) or not isinstance(step.get("inputs"), Mapping):
+                return step
+            found = {
+                role: [one(each) for each in given] if isinstance(given, list | tuple) else one(given)
+                for role, given in step["inputs"].items()
+            }
+            return {**step, "inputs": found}
+
+        changed = dict(inputs(body))
+        if isinstance(body.get("steps"), list):
+            changed["steps"] = [inputs(step) for step in body["steps"]]
+        return changed, names
+
+    def _library(self, given: Any) -> tuple[str, str] | None:
+        kind, colon, name = given.partition(":") if isinstance(given, str) else ("", "", "")
+        return (kind, name) if colon and kind in self._places.libraries else None
 
     async def resolve(self, body: Mapping[str, Any], owner_id: UUID) -> Mapping[str, Any]:
         """The request with our own asset ids in place of the libraries' names. Anything else stays as it is: whether
@@ -50,9 +80,10 @@ class Imports:
         }
 
     async def _one(self, given: Any, field: str, owner_id: UUID) -> Any:
-        kind, colon, name = given.partition(":") if isinstance(given, str) else ("", "", "")
-        if not colon or kind not in self._places.libraries:
+        library = self._library(given)
+        if library is None:
             return given
+        kind, name = library
         known = await self._assets.find_import(owner_id, given)
         if known is not None:
             return str(known)

@@ -44,6 +44,7 @@ EXIT_STATUS: Final[Mapping[Code, int]] = {
     Code.storage_failed: 7,
     Code.settings_invalid: 7,
     Code.content_rejected: 8,
+    Code.policy_unavailable: 5,
     Code.canceled: 9,
     Code.expired: 9,
 }
@@ -60,6 +61,7 @@ _OWN_WORDS: Final[Mapping[Code, str]] = {
     Code.not_found: "`genyard jobs`, `genyard assets` and `genyard keys list` show what is there",
     Code.canceled: "`genyard rerun` asks for it again",
     Code.expired: "`genyard rerun` asks for it again",
+    Code.policy_unavailable: "try again later; [before_submit] in genyard.toml says who is asked",
     Code.limit_exceeded: "try again later, or with less",
     Code.spend_capped: "raise the endpoint's daily_cap_usd in genyard.toml, or wait until midnight (UTC)",
     Code.credits_insufficient: "ask for less, or add credits (`genyard credits --help`)",

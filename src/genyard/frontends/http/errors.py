@@ -37,6 +37,7 @@ STATUS: Final[Mapping[Code, int]] = {
     Code.spend_capped: 503,
     Code.credits_insufficient: 402,
     Code.content_rejected: 422,
+    Code.policy_unavailable: 503,
     Code.canceled: 409,
     Code.expired: 409,
     Code.provider_unreachable: 503,

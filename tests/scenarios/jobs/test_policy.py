@@ -259,7 +259,7 @@ async def test_a_url_is_asked_and_signed_to(judged_by: Judged) -> None:
         saying({"decision": "change", "parameters": [1]}),
         saying({"decision": ["allow"]}),
     ],
-    ids=str,
+    ids=("error", "redirect", "text", "hangs", "list", "unknown", "more", "priority", "no-steps", "no-word"),
 )
 async def test_a_url_that_does_not_answer_as_it_should(judged_by: Judged, answer: Any) -> None:
     async with (

@@ -158,3 +158,16 @@ async def test_the_readmes_program_leaves_a_picture(make_settings: MakeSettings,
     )
     assert await asyncio.wait_for(program.wait(), 60) == 0
     assert list((folder / "out").glob("*.png"))
+
+
+async def test_an_owner_pays_as_the_page_says(
+    make_settings: MakeSettings, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay_out(folder, "credits.md")
+    url = make_settings().database_url
+    assert url is not None
+    monkeypatch.setenv("GENYARD_DATA", str(folder))
+    monkeypatch.setenv("DATABASE_URL", url.get_secret_value())
+    page: dict[str, Any] = {}
+    exec(python_of(HOWTO / "credits.md"), page)
+    assert await page["buy_and_spend"]() == 6

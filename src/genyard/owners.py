@@ -30,6 +30,16 @@ class ApiKey:
     label: str
     created_at: datetime
     revoked_at: datetime | None
+    admin: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyHolder:
+    """Who shows a key. `admin`: it may also look after others and their credits."""
+
+    owner_id: UUID
+    admin: bool
+    prefix: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +64,7 @@ class Owners:
             name=_LOCAL_NAME,
         )
 
-    async def create_key(self, owner: str, label: str = "") -> tuple[ApiKey, str]:
+    async def create_key(self, owner: str, label: str = "", *, admin: bool = False) -> tuple[ApiKey, str]:
         """Makes the owner where it is new. The second value is the key: it is shown this once."""
         require_storable(owner, "owner")
         require_storable(label, "label")
@@ -69,9 +79,9 @@ class Owners:
                 INSERT INTO owners (id, name) VALUES (%(owner_id)s, %(owner)s)
                 ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id, name
             )
-            INSERT INTO api_keys (id, owner_id, digest, prefix, label)
-            SELECT %(id)s, named.id, %(digest)s, %(prefix)s, %(label)s FROM named
-            RETURNING id, prefix, label, created_at, revoked_at
+            INSERT INTO api_keys (id, owner_id, digest, prefix, label, admin)
+            SELECT %(id)s, named.id, %(digest)s, %(prefix)s, %(label)s, %(admin)s FROM named
+            RETURNING id, prefix, label, created_at, revoked_at, admin
             """,
             owner_id=uuid4(),
             owner=owner,
@@ -79,13 +89,14 @@ class Owners:
             digest=_digest(key),
             prefix=key[:9],
             label=label,
+            admin=admin,
         )
         assert row is not None
         return ApiKey(owner=owner, **row), key
 
     async def list_keys(self) -> list[ApiKey]:
         rows = await self._database.rows(
-            "SELECT k.id, o.name AS owner, prefix, label, k.created_at, revoked_at "
+            "SELECT k.id, o.name AS owner, prefix, label, k.created_at, revoked_at, admin "
             "FROM api_keys k JOIN owners o ON o.id = k.owner_id ORDER BY k.created_at"
         )
         return [ApiKey(**row) for row in rows]
@@ -127,17 +138,19 @@ class Owners:
         return bool(row and row["any"])
 
     async def owner_of(self, key: str) -> UUID:
+        return (await self.holder_of(key)).owner_id
+
+    async def holder_of(self, key: str) -> KeyHolder:
         """`access.unauthorized` for a key that is unknown or revoked."""
         row: dict[str, Any] | None = await self._database.row(
-            "SELECT owner_id FROM api_keys WHERE digest = %(digest)s AND revoked_at IS NULL",
+            "SELECT owner_id, admin, prefix FROM api_keys WHERE digest = %(digest)s AND revoked_at IS NULL",
             digest=_digest(key),
         )
         if row is None:
             raise GenyardError(
                 Code.unauthorized, "this API key is not known; make one with `genyard keys create`"
             )
-        owner: UUID = row["owner_id"]
-        return owner
+        return KeyHolder(**row)
 
 
 def _digest(key: str) -> bytes:

@@ -61,6 +61,7 @@ def as_json(session: Session, planned: Planned, spending: Sequence[Spending]) ->
     settings = session.settings
     return {
         "cost": cost_json(planned.cost),
+        "credits": planned.price.credits if planned.price else None,
         "stages": [
             {
                 "endpoint": stage.draft.endpoint,
@@ -88,4 +89,5 @@ def lines(told: Mapping[str, Any]) -> list[str]:
         known = [one["cost"]["usd"] for one in told["stages"] if one["cost"]]
         total = money(sum(known)) if told["cost"] else f"{UNKNOWN}, at least {money(sum(known))}"
         said.append(f"together: {total}")
+    said += [f"{told['credits']} credits"] if told["credits"] is not None else []
     return said + [today_line(name, today) for name, today in told["today"].items()]

@@ -196,7 +196,7 @@ _STATE_STYLE = {"succeeded": "green", "failed": "red", "canceled": "dim", "expir
 
 
 def _print_one(job: Job) -> None:
-    from genyard.frontends.cli.prices import attempt_line, job_line
+    from genyard.frontends.cli.prices import attempt_line, credits_line, job_line
     from genyard.frontends.cli.produce import about
     from genyard.frontends.cli.screen import stdout
 
@@ -217,6 +217,7 @@ def _print_one(job: Job) -> None:
             f"try {try_.number} of stage {try_.stage + 1} at {try_.endpoint}: {try_.state.value}{took}{cost}"
         )
     lines += [f"cost: {told}"] if len(job.attempts) > 1 and (told := job_line(job)) else []
+    lines += [credits_line(job.credits)] if job.credits else []
     for asset in job.outputs:
         size = f"{asset.width}×{asset.height}" if asset.width else asset.media_type
         lines.append(f"{asset.role} {short(asset.id)}: {asset.name}, {size}, {asset.bytes:,} bytes")

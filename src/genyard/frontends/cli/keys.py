@@ -28,6 +28,9 @@ def create(
     ],
     label: Annotated[str, typer.Option(help="What it is for.")] = "",
     tier: Annotated[str | None, typer.Option(help="The owner's tier from now on; see [tiers].")] = None,
+    admin: Annotated[
+        bool, typer.Option("--admin", help="May also look after others and their credits.")
+    ] = False,
     json: o.Json = False,
 ) -> None:
     """Make a key. It is shown this once."""
@@ -57,7 +60,9 @@ async def _create(session: Session) -> None:
         owner, tier = session.options["owner"], session.options["tier"]
         if tier is not None:
             require_tier(session.settings, tier)
-        key, secret = await product.owners.create_key(owner, session.options["label"])
+        key, secret = await product.owners.create_key(
+            owner, session.options["label"], admin=session.options["admin"]
+        )
         if tier is not None:
             await product.owners.set_tier(owner, tier)
     if session.as_json:
@@ -79,7 +84,8 @@ async def _list(session: Session) -> None:
         )
     for key in keys:
         since = f"revoked {key.revoked_at:%Y-%m-%d}" if key.revoked_at else "in use"
-        typer.echo(f"{key.prefix}…  {key.owner}  {key.label or '-'}  made {key.created_at:%Y-%m-%d}  {since}")
+        what = f"{key.label or '-'}{', admin' if key.admin else ''}"
+        typer.echo(f"{key.prefix}…  {key.owner}  {what}  made {key.created_at:%Y-%m-%d}  {since}")
 
 
 async def _revoke(session: Session) -> None:

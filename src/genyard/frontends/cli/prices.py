@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genyard.catalog import Price
-    from genyard.jobs.model import Attempt, Job
+    from genyard.jobs.model import Attempt, Credits, Job
     from genyard.jobs.records import NewStage, Spending
     from genyard.providers import BoundStep, Cost
     from genyard.settings import EndpointSettings, Settings
@@ -148,3 +148,11 @@ def told_cost(cost: Mapping[str, Any] | None) -> str:
     if cost["usd"] is None:
         return f"cost {UNKNOWN}"
     return money(cost["usd"]) + ("" if cost["complete"] else f" and a part that is {UNKNOWN}")
+
+
+def credits_line(credits: Credits) -> str:
+    """`credits: 6 of 8 charged, 2 refunded`."""
+    if credits.reserved:
+        return f"credits: {credits.reserved} held until it ends"
+    back = f", {credits.refunded} refunded" if credits.refunded else ""
+    return f"credits: {credits.charged} of {credits.price} charged{back}"

@@ -26,6 +26,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "assets": ("assets", "List and search stored pictures, videos and sounds."),
     "keys": ("keys", "API keys: who may use the HTTP API from elsewhere."),
     "owners": ("owners", "Who has keys, and in which tier; `owners set NAME --tier TIER` changes it."),
+    "credits": (
+        "credits",
+        "What owners have and pay: balances, statements, gifts, refunds, the proof of the books.",
+    ),
     "admin": (
         "admin",
         "Workers, queues, oldest waits, spending; `admin pause ENDPOINT`, `admin resume ENDPOINT`.",

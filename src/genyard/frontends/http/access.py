@@ -16,7 +16,7 @@ from uuid import UUID
 from fastapi import Request
 
 from genyard.errors import Code, GenyardError
-from genyard.owners import LOCAL_OWNER, Owners
+from genyard.owners import LOCAL_OWNER, KeyHolder, Owners
 
 _LOCAL_HOST: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?", re.IGNORECASE)
 _FORWARDING: Final = ("x-forwarded", "forwarded", "via", "cf-", "x-real-ip", "true-client-ip")
@@ -31,18 +31,22 @@ class Access:
     public_host: str = ""
 
     async def owner_of(self, request: Request) -> UUID:
-        """`access.unauthorized` without a known key, `access.forbidden` for what no key may do."""
+        return (await self.holder_of(request)).owner_id
+
+    async def holder_of(self, request: Request) -> KeyHolder:
+        """Whoever is at the machine itself while no key exists may do everything. `access.unauthorized` without a
+        known key, `access.forbidden` for what no key may do."""
         if request.method not in _SAFE_METHODS:
             self._refuse_foreign_page(request.headers)
         key = _key(request.headers)
         if key is not None:
-            return await self.owners.owner_of(key)
+            return await self.owners.holder_of(key)
         if await self.owners.has_keys():
             raise GenyardError(
                 Code.unauthorized, "send an API key: `Authorization: Bearer gy_…` or `X-API-Key: gy_…`"
             )
         _require_local(request)
-        return LOCAL_OWNER
+        return KeyHolder(owner_id=LOCAL_OWNER, admin=True, prefix="local")
 
     def _refuse_foreign_page(self, headers: Mapping[str, str]) -> None:
         """Browsers say which page a request comes from; other programs say nothing."""

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from genyard.frontends.http import assets, errors, events, files, hooks, jobs, page, places, webhooks
+from genyard.frontends.http import assets, credits, errors, events, files, hooks, jobs, page, places, webhooks
 from genyard.frontends.http.access import Access
 from genyard.frontends.http.bodies import JobBody
 from genyard.frontends.http.caller import Parts
@@ -24,7 +24,9 @@ from genyard.studio import Studio
 from genyard.studio.links import Links
 from genyard.studio.planning import GENYARD_VERSION
 
-_ROUTERS: Final = tuple(room.router for room in (jobs, events, assets, files, places, webhooks, hooks, page))
+_ROUTERS: Final = tuple(
+    room.router for room in (jobs, events, assets, files, places, credits, webhooks, hooks, page)
+)
 
 _JSON_BYTES: Final = 4 * 1024 * 1024
 #: A place's account of a run may carry what the run made; it is not read from there.

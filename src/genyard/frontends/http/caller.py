@@ -12,8 +12,10 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import AfterValidator
 
+from genyard.errors import Code, GenyardError
 from genyard.frontends.http.access import Access
 from genyard.frontends.http.health import HealthBoard
+from genyard.owners import KeyHolder
 from genyard.storable import require_text
 from genyard.studio import Studio
 from genyard.studio.links import Links
@@ -38,7 +40,16 @@ class Caller:
     """An authorised request."""
 
     parts: Parts
-    owner_id: UUID
+    holder: KeyHolder
+
+    @property
+    def owner_id(self) -> UUID:
+        return self.holder.owner_id
+
+    @property
+    def actor(self) -> str:
+        """For the books."""
+        return f"key {self.holder.prefix}…"
 
     @property
     def studio(self) -> Studio:
@@ -60,11 +71,22 @@ async def _parts(request: Request) -> Parts:
 
 async def _caller(request: Request) -> Caller:
     parts = parts_of(request)
-    return Caller(parts=parts, owner_id=await parts.access.owner_of(request))
+    return Caller(parts=parts, holder=await parts.access.holder_of(request))
+
+
+async def _admin(request: Request) -> Caller:
+    caller = await _caller(request)
+    if not caller.holder.admin:
+        raise GenyardError(
+            Code.forbidden, "this needs a key made with `genyard keys create NAME --admin`; this one is none"
+        )
+    return caller
 
 
 WithParts = Annotated[Parts, Depends(_parts)]
 WithCaller = Annotated[Caller, Depends(_caller)]
+#: `access.forbidden` for everybody else.
+WithAdmin = Annotated[Caller, Depends(_admin)]
 
 #: For OpenAPI: either of them. What counts is `Access.owner_of`.
 KEYS: Sequence[Any] = (

@@ -35,7 +35,7 @@ Wait = Annotated[
     float,
     Query(ge=0, le=60, description="Seconds to wait for the job's end before answering with its state."),
 ]
-Replayed: Final = {
+REPLAYED: Final = {
     "Idempotent-Replayed": {
         "description": "`true` when this key was known: the job is the one made the first time.",
         "schema": {"type": "string", "enum": ["true"]},
@@ -47,12 +47,12 @@ Replayed: Final = {
     "/jobs",
     operation_id="create_job",
     status_code=201,
-    responses=answers(409, 429, *PLANNING)
+    responses=answers(402, 409, 429, *PLANNING)
     | {
         200: {
             "model": JobView,
             "description": "The job made earlier under this Idempotency-Key.",
-            "headers": Replayed,
+            "headers": REPLAYED,
         },
         201: {"description": "Accepted. The job survives whatever happens from now on."},
     },
@@ -126,7 +126,7 @@ async def cancel_job(job_id: UUID, caller: WithCaller) -> JobView:
     "/jobs/{job_id}/rerun",
     operation_id="rerun_job",
     status_code=201,
-    responses=answers(409, 429, *PLANNING),
+    responses=answers(402, 409, 429, *PLANNING),
 )
 async def rerun_job(job_id: UUID, caller: WithCaller, body: RerunBody | None = None) -> JobView:
     """The same request again, as a new job."""

@@ -108,7 +108,12 @@ def _estimate(planned: Planned, kinds: Mapping[str, str]) -> EstimateView:
         for stage in planned.stages
     ]
     cost = planned.cost
-    return EstimateView(stages=stages, usd=cost.usd if cost else None, cost=_cost(cost))
+    return EstimateView(
+        stages=stages,
+        usd=cost.usd if cost else None,
+        cost=_cost(cost),
+        credits=planned.price.credits if planned.price else None,
+    )
 
 
 def _cost(cost: Cost | None) -> CostView | None:

@@ -84,6 +84,15 @@ class JobCostView(BaseModel):
     complete: bool
 
 
+class JobCreditsView(BaseModel):
+    """Whole credits: told at submit, held while the job is open, charged when it ends, given back afterwards."""
+
+    price: int
+    reserved: int
+    charged: int
+    refunded: int
+
+
 class AttemptView(BaseModel):
     """One try at one place."""
 
@@ -157,6 +166,7 @@ class JobView(BaseModel):
     cost: Annotated[
         JobCostView | None, Field(description="Null: nothing was paid; told for a single job only.")
     ]
+    credits: Annotated[JobCreditsView | None, Field(description="Null: nothing is to be paid.")]
     outputs: list[AssetView]
     attempts: list[AttemptView]
 
@@ -251,6 +261,9 @@ class EstimateView(BaseModel):
     stages: list[PlannedStageView]
     usd: Annotated[float | None, Field(description="What the whole job costs; null: not known beforehand.")]
     cost: CostView | None
+    credits: Annotated[
+        int | None, Field(description="What it costs you at most; null: nothing is to be paid.")
+    ]
 
 
 class InputRoleView(BaseModel):
@@ -354,6 +367,7 @@ def answers(*statuses: int, **described: Mapping[str, Any]) -> dict[int | str, d
 
 _DESCRIPTIONS: Mapping[int, str] = {
     401: "No API key, or one that is not known.",
+    402: "Not enough credits: `error.context` says the price, the balance and what is missing.",
     403: "Not allowed: no key exists and the request is not from this machine, or it is another site's page.",
     404: "There is no such thing of yours.",
     409: "In conflict with what is there.",

@@ -27,7 +27,8 @@ LEVELS = {
 
 #: Same level, one way only.
 BESIDE = {("routing", "pipelines"), ("media", "errors"), ("settings", "errors"), ("settings", "media"),
-          ("demo", "app"), ("demo", "testing"), ("__main__", "app"), ("__main__", "demo"), ("owners", "catalog")}  # fmt: skip
+          ("demo", "app"), ("demo", "testing"), ("__main__", "app"), ("__main__", "demo"),
+          ("owners", "catalog")}  # fmt: skip
 
 #: What must start on a bare worker image, or within the time of `--help`.
 STANDARD_LIBRARY_ONLY = ("errors", "media", "policy", "comfy")

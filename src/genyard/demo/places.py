@@ -124,9 +124,7 @@ async def demonstrate_places(out: Path) -> bool:
     (out / "jobs.json").write_text(json.dumps(_as_json(visits, seconds), indent=2) + "\n")
     failed = [one for one in visits if one.failed]
     done = [one for one in visits if one.files]
-    console.print(
-        f"\n{len(done)} of {len(visits)} jobs in {seconds:.1f} s: {out}/", style="bold"
-    )
+    console.print(f"\n{len(done)} of {len(visits)} jobs in {seconds:.1f} s: {out}/", style="bold")
     console.print(f"  all at a glance  {sheet}\n  what ran where   {out / 'jobs.json'}")
     console.print("  for real         put your keys into .env (.env.example lists the names)")
     return bool(visits) and not failed

@@ -63,7 +63,9 @@ async def test_a_place_that_cannot_be_reached_is_tried_three_times(make_settings
 
 
 async def test_a_second_try_may_succeed(make_settings: MakeSettings) -> None:
-    stopped = Snapshot(state=State.failed, error=GenyardError(Code.provider_interrupted, "somebody stopped it"))
+    stopped = Snapshot(
+        state=State.failed, error=GenyardError(Code.provider_interrupted, "somebody stopped it")
+    )
     job = await run(make_settings, ScriptedProvider(says=[stopped, succeeded()]))
     assert job.state is JobState.succeeded
     assert [attempt.state for attempt in job.attempts] == [AttemptState.failed, AttemptState.succeeded]
@@ -72,7 +74,9 @@ async def test_a_second_try_may_succeed(make_settings: MakeSettings) -> None:
 
 
 @pytest.mark.parametrize(("paid", "runs"), [(True, 1), (False, 3)])
-async def test_a_lack_of_memory_is_not_bought_twice(make_settings: MakeSettings, paid: bool, runs: int) -> None:
+async def test_a_lack_of_memory_is_not_bought_twice(
+    make_settings: MakeSettings, paid: bool, runs: int
+) -> None:
     oom = Snapshot(state=State.failed, error=GenyardError(Code.provider_out_of_memory, "CUDA out of memory"))
     able = Capabilities(cancel="running", progress="coarse", finds=True, paid=paid)
     place = ScriptedProvider(says=[oom], capabilities=able)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -377,6 +379,40 @@ async def test_what_a_dead_worker_was_sending_is_sent_by_the_next(
             await receiver.until(1)
         [one] = await product.studio.webhooks.deliveries()
         assert one.state == "sending"
+        async with working(product):
+            [one] = await settled(product, "delivered")
+    assert one.tries == 2
+    assert [message.id for message in receiver.got] == [str(one.id)] * 2
+
+
+async def test_a_killed_process_leaves_its_message_to_others(
+    open_product: Any, receiver: Receiver, tmp_path: Path
+) -> None:
+    """SIGKILL while it sends: nobody could tidy up."""
+    receiver.answers = [hangs, 204]
+    async with open_product() as product:
+        url = product.settings.database_url
+        environ = {
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "GENYARD_DATA": str(tmp_path),
+            "DATABASE_URL": url.get_secret_value(),
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "genyard",
+            "worker",
+            cwd=tmp_path,
+            env=environ,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            await product.studio.submit(asking(receiver))
+            await receiver.until(1)
+        finally:
+            process.kill()
+            await process.wait()
         async with working(product):
             [one] = await settled(product, "delivered")
     assert one.tries == 2

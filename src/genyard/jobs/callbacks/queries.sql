@@ -64,10 +64,13 @@ FROM verdict WHERE d.id = verdict.id
 RETURNING d.state;
 
 -- name: stop_webhook
--- The receiver is gone for good (410): nothing more is sent for this job.
-WITH job AS (UPDATE jobs SET webhook = webhook || '{"gone": true}' WHERE id = %(job_id)s AND webhook IS NOT NULL)
-UPDATE deliveries SET state = 'dead', next_at = NULL, finished_at = now(), error = %(error)s
-WHERE job_id = %(job_id)s AND state = 'waiting';
+-- The receiver is gone for good (410): nothing more is sent for this job. Whoever changes a job and its deliveries takes
+-- the job first.
+WITH job AS (
+    UPDATE jobs SET webhook = webhook || '{"gone": true}' WHERE id = %(job_id)s AND webhook IS NOT NULL RETURNING id
+)
+UPDATE deliveries d SET state = 'dead', next_at = NULL, finished_at = now(), error = %(error)s
+FROM job WHERE d.job_id = job.id AND d.state = 'waiting';
 
 -- name: list_deliveries
 -- Newest first, those before the given one.
@@ -82,11 +85,14 @@ ORDER BY created_at DESC, id DESC LIMIT %(limit)s;
 
 -- name: resend_delivery
 -- Now, and for another day, under the same id. One that is being sent goes on as it is.
-WITH again AS (
-    UPDATE deliveries SET state = 'waiting', next_at = now(), tries = 0, give_up_at = now() + interval '1 day',
+WITH job AS MATERIALIZED (
+    SELECT j.id FROM jobs j JOIN deliveries d ON d.job_id = j.id
+    WHERE d.id = %(id)s AND d.owner_id = %(owner_id)s FOR NO KEY UPDATE OF j
+), again AS (
+    UPDATE deliveries d SET state = 'waiting', next_at = now(), tries = 0, give_up_at = now() + interval '1 day',
            finished_at = NULL
-    WHERE id = %(id)s AND owner_id = %(owner_id)s AND state <> 'sending'
-    RETURNING *
+    FROM job WHERE d.job_id = job.id AND d.id = %(id)s AND d.state <> 'sending'
+    RETURNING d.*
 ), hook AS (
     UPDATE jobs SET webhook = webhook - 'gone' FROM again WHERE jobs.id = again.job_id AND jobs.webhook ? 'gone'
 ), told AS (

@@ -125,9 +125,16 @@ class Deliveries:
         )
         return row["state"] if row else None
 
-    async def stop(self, job_id: UUID, error: str) -> None:
-        """Nothing more is sent for this job."""
-        await self._database.execute(_SQL("stop_webhook"), job_id=job_id, error=error)
+    async def stop(self, due: Due, worker_id: int, error: str) -> None:
+        """Nothing more is sent for its job. Before `finish`."""
+        await self._database.execute(
+            _SQL("stop_webhook"),
+            job_id=due.job_id,
+            id=due.id,
+            tries=due.tries,
+            worker_id=worker_id,
+            error=error,
+        )
 
     async def key_of(self, owner_id: UUID) -> bytes:
         """The owner's secret, made now where there is none."""

@@ -156,6 +156,8 @@ class Callbacks:
     ) -> None:
         gone = status == 410
         try:
+            if gone:
+                await self._deliveries.stop(due, worker_id, _problem(410))
             state = await self._deliveries.finish(
                 due,
                 worker_id,
@@ -165,8 +167,6 @@ class Callbacks:
                 error=error,
                 pause=pause,
             )
-            if gone:
-                await self._deliveries.stop(due.job_id, _problem(410))
         except psycopg.Error as broken:
             _log.warning("the outcome of a callback was not noted; it comes again", error=str(broken))
             return

@@ -127,14 +127,11 @@ class Deliveries:
 
     async def stop(self, due: Due, worker_id: int, error: str) -> None:
         """Nothing more is sent for its job. Before `finish`."""
-        await self._database.execute(
-            _SQL("stop_webhook"),
-            job_id=due.job_id,
-            id=due.id,
-            tries=due.tries,
-            worker_id=worker_id,
-            error=error,
-        )
+        values = {"job_id": due.job_id, "id": due.id, "tries": due.tries, "worker_id": worker_id}
+        async with self._database.transaction() as connection:
+            stopped = await (await connection.execute(_SQL("stop_webhook"), values)).fetchone()
+            if stopped is not None:
+                await connection.execute(_SQL("drop_waiting"), {"job_id": due.job_id, "error": error})
 
     async def key_of(self, owner_id: UUID) -> bytes:
         """The owner's secret, made now where there is none."""

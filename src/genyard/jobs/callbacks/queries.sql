@@ -65,17 +65,17 @@ RETURNING d.state;
 
 -- name: stop_webhook
 -- The receiver is gone for good (410): nothing more is sent for this job. Fenced; before `finish_delivery`, or the next
--- message would leave in between. Whoever changes a job and its deliveries takes
--- the job first.
-WITH job AS (
-    UPDATE jobs SET webhook = webhook || '{"gone": true}'
-    WHERE id = %(job_id)s AND webhook IS NOT NULL
-      AND EXISTS (SELECT FROM deliveries f WHERE f.id = %(id)s AND f.state = 'sending' AND f.tries = %(tries)s
-                  AND f.worker_id = %(worker_id)s)
-    RETURNING id
-)
-UPDATE deliveries d SET state = 'dead', next_at = NULL, finished_at = now(), error = %(error)s
-FROM job WHERE d.job_id = job.id AND d.state = 'waiting';
+-- message would leave in between. Whoever changes a job and its deliveries takes the job first.
+UPDATE jobs SET webhook = webhook || '{"gone": true}'
+WHERE id = %(job_id)s AND webhook IS NOT NULL
+  AND EXISTS (SELECT FROM deliveries f WHERE f.id = %(id)s AND f.state = 'sending' AND f.tries = %(tries)s
+              AND f.worker_id = %(worker_id)s)
+RETURNING id;
+
+-- name: drop_waiting
+-- After `stop_webhook`, in its transaction, as a statement of its own: it sees what was written while that one waited.
+UPDATE deliveries SET state = 'dead', next_at = NULL, finished_at = now(), error = %(error)s
+WHERE job_id = %(job_id)s AND state = 'waiting';
 
 -- name: list_deliveries
 -- Newest first, those before the given one.

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo demo-emulated test serve check lock live bench clean
+.PHONY: demo demo-emulated test test-long serve check lock live bench clean
 
 demo: $(VENV)/runtime ## set up, make pictures with the built-in renderer, show where they are
 	$(BIN)/python -m genyard.demo out/demo
@@ -17,6 +17,9 @@ serve: $(VENV)/runtime ## the API and its page on http://127.0.0.1:8000
 
 test: $(VENV)/dev ## every test, offline
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-long: $(VENV)/dev ## the long matrices and demonstrations that `make test` has no time for
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m long
 
 check: $(VENV)/dev ## types and lint
 	$(BIN)/ruff check src tests bench

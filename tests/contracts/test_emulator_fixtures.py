@@ -80,6 +80,7 @@ async def test_an_emulator_is_a_process_that_prints_its_environment(place: str, 
         await process.wait()
 
 
+@pytest.mark.long
 def test_the_example_of_the_how_to_passes(pytester: pytest.Pytester) -> None:
     """As somebody else's test file, with genyard installed and nothing else."""
     blocks = re.findall(r"```python\n(.*?)```", HOWTO.read_text(), re.DOTALL)

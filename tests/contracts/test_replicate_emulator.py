@@ -20,6 +20,8 @@ from genyard.testing import drawing
 from genyard.testing.replicate import ERRORS, FLAGGED, FaultKind, ReplicateEmulator, sign
 from support.exchanges import Replay, recorded, recordings
 
+pytestmark = pytest.mark.long
+
 Json = Any
 
 FOLDER = "replicate-1.0.7"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar, Final
 
+import pytest
+
 from genyard.testing.contract import Implementation, ProviderContract, Sample, Trouble
 from genyard.testing.runpod import Setup
 from support.runpod import COMFYUI, FLUX, emulated
@@ -30,6 +32,7 @@ class TestComfyUIOnRunPod(ProviderContract):
     )
 
 
+@pytest.mark.long
 class TestComfyUIOnRunPodWithABucket(ProviderContract):
     implementation: ClassVar = Implementation(
         kind="runpod",
@@ -39,6 +42,7 @@ class TestComfyUIOnRunPodWithABucket(ProviderContract):
     )
 
 
+@pytest.mark.long
 class TestOldComfyUIOnRunPod(ProviderContract):
     """Before 5.0.0 the result was one text in `message`."""
 
@@ -60,6 +64,7 @@ class TestOneModelOnRunPod(ProviderContract):
     )
 
 
+@pytest.mark.long
 class TestOneModelOnRunPodWithLinks(ProviderContract):
     implementation: ClassVar = Implementation(
         kind="runpod",

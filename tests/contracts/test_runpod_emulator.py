@@ -30,6 +30,8 @@ from genyard.media import MediaLimits, sniff
 from genyard.testing import drawing
 from genyard.testing.runpod import FaultKind, Job, RunPodEmulator, Setup
 
+pytestmark = pytest.mark.long
+
 Json = Any
 
 RECORDINGS = Path(__file__).parent / "recordings" / "worker-comfyui-5.8.5"

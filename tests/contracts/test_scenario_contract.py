@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar, Final
 
+import pytest
+
 from genyard.testing.contract import Implementation, ProviderContract, Sample, Trouble
 from support.scenario import emulated
 
@@ -35,6 +37,7 @@ class TestScenario(ProviderContract):
     )
 
 
+@pytest.mark.long
 class TestScenarioThatCancels(ProviderContract):
     implementation: ClassVar = Implementation(
         kind="scenario",
@@ -45,6 +48,7 @@ class TestScenarioThatCancels(ProviderContract):
     )
 
 
+@pytest.mark.long
 class TestOldRoutes(ProviderContract):
     implementation: ClassVar = Implementation(
         kind="scenario, by its old routes",

@@ -20,6 +20,8 @@ from genyard.testing.comfyui.values import encode
 from genyard.testing.scenario import FaultKind, Model, ScenarioEmulator
 from support.exchanges import Replay, recorded, recordings
 
+pytestmark = pytest.mark.long
+
 Json = Any
 
 FOLDER = "scenario-sdk-2.4.0"

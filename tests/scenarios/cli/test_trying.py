@@ -27,6 +27,7 @@ def on_replicate(server: ReplicateEmulator) -> dict[str, str]:
     return {"REPLICATE_API_TOKEN": server.key, "REPLICATE_BASE_URL": server.base_url}
 
 
+@pytest.mark.long
 async def test_everything_that_the_built_in_renderer_serves(cli: Cli) -> None:
     told = await cli("try", "preview")
     assert told.status == 0, told.err

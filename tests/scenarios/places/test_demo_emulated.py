@@ -9,6 +9,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.long
+
 PLACES = {
     "comfyui", "replicate", "runpod-bg-removal", "runpod-comfyui", "runpod-flux", "runpod-sdxl", "scenario",
 }  # fmt: skip

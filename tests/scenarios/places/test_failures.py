@@ -17,6 +17,8 @@ from genyard.jobs.model import Job
 from scenarios.places.failing import World, world_of
 from scenarios.places.failures import CASES, CATALOGUE, NOT_PROVOKED, STATES, Case
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 async def world(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:

@@ -7,6 +7,8 @@ from genyard.errors import Code, GenyardError
 from genyard.preview import MARK_TEXT, RENDERER_VERSION, draw
 from genyard.preview.lexicon import SUBJECTS, SUBSTANCES
 
+pytestmark = pytest.mark.long
+
 EVERY = [(kind, name) for kind, names in SUBJECTS.items() for name in names]
 
 

@@ -100,7 +100,9 @@ class Live:
 async def next_notice(queue: asyncio.Queue[Notice]) -> Notice:
     """The next one; after a long silence a reason to look, in case a notification was lost in a crash."""
     try:
-        async with asyncio.timeout(_SILENCE_SECONDS):  # not wait_for: it may swallow a cancel (before Python 3.12)
+        async with asyncio.timeout(
+            _SILENCE_SECONDS
+        ):  # not wait_for: it may swallow a cancel (before Python 3.12)
             return await queue.get()
     except TimeoutError:
         return Notice(kind="look", text="")

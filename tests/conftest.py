@@ -8,14 +8,13 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from uuid import uuid4
 
-import psycopg
 import pytest
 
 from genyard.database import open_database
 from genyard.database._embedded import EmbeddedServer
 from genyard.settings import Settings, load_settings
+from support.databases import Databases
 
 #: As root, PostgreSQL runs as another user and must be able to reach its data.
 _ROOT_FOLDER = Path("/var/lib/genyard-tests")
@@ -59,17 +58,17 @@ async def postgres() -> AsyncIterator[str]:
 MakeSettings = Callable[..., Settings]
 
 
+@pytest.fixture(scope="session")
+def databases(postgres: str) -> Databases:
+    return Databases(postgres)
+
+
 @pytest.fixture
-async def make_settings(postgres: str, tmp_path: Path) -> AsyncIterator[MakeSettings]:
+async def make_settings(databases: Databases, tmp_path: Path) -> AsyncIterator[MakeSettings]:
     """Settings with an empty database and an empty data folder; keywords are environment names."""
-    name = f"t{uuid4().hex}"
-    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as admin:
-        await admin.execute(f"CREATE DATABASE {name} TEMPLATE postgres")  # type: ignore[call-overload]
-    url = postgres.replace("/postgres?", f"/{name}?")
+    async with databases.empty() as url:
 
-    def make(**environ: str) -> Settings:
-        return load_settings({"GENYARD_DATA": str(tmp_path), "DATABASE_URL": url, **environ}, tmp_path)
+        def make(**environ: str) -> Settings:
+            return load_settings({"GENYARD_DATA": str(tmp_path), "DATABASE_URL": url, **environ}, tmp_path)
 
-    yield make
-    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as admin:
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]
+        yield make

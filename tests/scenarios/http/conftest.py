@@ -5,33 +5,29 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import uuid4
 
 import aiohttp
-import psycopg
 import pytest
 
 from conftest import MakeSettings
 from genyard.app import Product, build, working
 from genyard.settings import Settings, load_settings
 from scenarios.http.client import MAX_UPLOAD, Client, KeyMaker, climbing, serving
+from support.databases import Databases
 from support.scripted import ScriptedProvider
 
 _LIMITS = f"[limits]\nmax_bytes = {MAX_UPLOAD}\nmax_pixels = 4_000_000\n"
 
 
 @pytest.fixture(scope="session")
-async def http_settings(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Settings]:
+async def http_settings(
+    databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Settings]:
     """A database for all of this folder, and small limits, so that too large is quickly reached."""
-    name = f"http{uuid4().hex}"
     folder: Path = tmp_path_factory.mktemp("http")
     (folder / "genyard.toml").write_text(_LIMITS)
-    url = postgres.replace("/postgres?", f"/{name}?")
-    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as admin:
-        await admin.execute(f"CREATE DATABASE {name} TEMPLATE postgres")
-    yield load_settings({"GENYARD_DATA": str(folder), "DATABASE_URL": url}, folder)
-    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as admin:
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    async with databases.empty() as url:
+        yield load_settings({"GENYARD_DATA": str(folder), "DATABASE_URL": url}, folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 

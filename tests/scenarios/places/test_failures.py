@@ -8,31 +8,26 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import uuid4
 
-import psycopg
 import pytest
 
 from genyard.jobs.model import Job
 from scenarios.places.failing import World, world_of
 from scenarios.places.failures import CASES, CATALOGUE, NOT_PROVOKED, STATES, Case
+from support.databases import Databases
 
 pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
-async def world(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def world(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """One product for all rows: they are told apart by what has changed since they began."""
-    name = f"t{uuid4().hex}"
     folder: Path = tmp_path_factory.mktemp("failures")
-    url = postgres.replace("/postgres?", f"/{name}?")
-    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as admin:
-        await admin.execute(f"CREATE DATABASE {name} TEMPLATE postgres")  # type: ignore[call-overload]
+    async with databases.empty() as url:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("genyard.jobs.worker._SWEEP_SECONDS", 0.05)  # how soon a second try begins
             async with world_of(url, folder) as made:
                 yield made
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]
 
 
 def rows() -> list[object]:

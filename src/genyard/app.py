@@ -179,6 +179,7 @@ def _place(name: str, endpoint: EndpointSettings, provider: Provider, catalog: C
         capacity=endpoint.concurrency,
         rates=_rates(endpoint),
         daily_cap=endpoint.daily_cap_usd,
+        monthly_cap=endpoint.monthly_cap_usd,
         assumed=endpoint.assumed_usd,
         source=endpoint.source,
         starts_per_minute=endpoint.starts_per_minute,

@@ -33,7 +33,7 @@ SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority
 FROM job;
 
 -- name: reserve
--- Before `insert_job`, in its transaction: raises GY001 where an endpoint's daily cap has no room, GY004 where the
+-- Before `insert_job`, in its transaction: raises GY001 where an endpoint's cap has no room, GY004 where the
 -- owner's budget has none.
 WITH places AS MATERIALIZED (
     SELECT genyard_reserve(endpoint, amount)::text, amount FROM (
@@ -44,7 +44,11 @@ WITH places AS MATERIALIZED (
 SELECT genyard_reserve_budget(%(owner_id)s, amount, %(daily_usd)s::numeric, %(monthly_usd)s::numeric) FROM together;
 
 -- name: spending
-SELECT name AS endpoint, genyard_spent(name)::float AS usd, daily_cap_usd::float AS cap FROM endpoints
+SELECT name AS endpoint, genyard_spent(name)::float AS usd, daily_cap_usd::float AS cap,
+       CASE WHEN monthly_cap_usd IS NOT NULL
+       THEN genyard_spent_since(name, date_trunc('month', genyard_today()::timestamp)::date)::float END AS month_usd,
+       monthly_cap_usd::float AS month_cap
+FROM endpoints
 WHERE daily_cap_usd IS NOT NULL ORDER BY name;
 
 -- name: find_by_idempotency_key
@@ -435,11 +439,12 @@ DELETE FROM workers w WHERE w.beat_at < now() - interval '1 minute'
   AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 7264 AND l.objid = w.id::oid);
 
 -- name: save_endpoint
-INSERT INTO endpoints (name, kind, capacity, daily_cap_usd, starts_per_minute, affinity_seconds, affinity_starts)
-VALUES (%(name)s, %(kind)s, %(capacity)s, %(daily_cap_usd)s, %(starts_per_minute)s, %(affinity_seconds)s,
-        %(affinity_starts)s)
+INSERT INTO endpoints (name, kind, capacity, daily_cap_usd, monthly_cap_usd, starts_per_minute, affinity_seconds,
+                       affinity_starts)
+VALUES (%(name)s, %(kind)s, %(capacity)s, %(daily_cap_usd)s, %(monthly_cap_usd)s, %(starts_per_minute)s,
+        %(affinity_seconds)s, %(affinity_starts)s)
 ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, capacity = excluded.capacity,
-    daily_cap_usd = excluded.daily_cap_usd, starts_per_minute = excluded.starts_per_minute,
+    daily_cap_usd = excluded.daily_cap_usd, monthly_cap_usd = excluded.monthly_cap_usd, starts_per_minute = excluded.starts_per_minute,
     affinity_seconds = excluded.affinity_seconds, affinity_starts = excluded.affinity_starts;
 
 -- name: save_queue_rules

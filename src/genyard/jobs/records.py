@@ -119,11 +119,13 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Spending:
-    """US dollars of today (UTC): spent or held by open stages, and the cap."""
+    """US dollars of today (UTC): spent or held by open stages, and the cap; the same of this month, if it has one."""
 
     endpoint: str
     usd: float
     cap: float
+    month_usd: float | None = None
+    month_cap: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +216,13 @@ def unused(outputs: Sequence[NewOutput], objects: Mapping[str, str] | None) -> t
     return tuple(one.blob.object for one in outputs if kept.get(one.blob.sha256) != one.blob.object)
 
 
+#: period of a cap → now, and when the next one begins
+_PERIODS: Final[Mapping[str, tuple[str, str]]] = {
+    "daily": ("today", "midnight"),
+    "monthly": ("this month", "the first of the next"),
+}
+
+
 def refused_by_money(error: psycopg.Error) -> GenyardError | None:
     """An endpoint's cap, an owner's budget or credits; None for what is none of theirs."""
     if error.sqlstate == "GY001":
@@ -223,11 +232,13 @@ def refused_by_money(error: psycopg.Error) -> GenyardError | None:
 
 def capped(told: Mapping[str, Any]) -> GenyardError:
     endpoint, spent, amount, cap = (told.get(name) for name in ("endpoint", "spent", "amount", "cap"))
+    now, then = _PERIODS[told["period"]]
+    setting = f"endpoints.{endpoint}.{told['period']}_cap_usd"
     return GenyardError(
         Code.spend_capped,
-        f"{endpoint} has spent or holds ${spent:.2f} of the ${cap:.2f} that it may spend today (UTC), and this would "
-        f"take ${amount:.4f} more; raise endpoints.{endpoint}.daily_cap_usd in genyard.toml or wait until midnight",
-        field=f"endpoints.{endpoint}.daily_cap_usd",
+        f"{endpoint} has spent or holds ${spent:.2f} of the ${cap:.2f} that it may spend {now} (UTC), and this would "
+        f"take ${amount:.4f} more; raise {setting} in genyard.toml or wait until {then}",
+        field=setting,
         context=dict(told),
     )
 

@@ -57,7 +57,7 @@ class Jobs:
 
     async def insert(self, job: NewJob) -> Job | None:
         """Accepts the job and hands its first stage on. None when the idempotency key is taken; `limit.spend` when an
-        endpoint's daily cap has no room for it, `limit.exceeded` when its owner's budget has none,
+        endpoint's cap has no room for it, `limit.exceeded` when its owner's budget has none,
         `credits.insufficient` when its owner cannot pay it."""
         paid = [stage for stage in job.stages if stage.reserved_usd is not None]
         try:
@@ -344,6 +344,7 @@ class Jobs:
         capacity: int,
         daily_cap_usd: float | None = None,
         *,
+        monthly_cap_usd: float | None = None,
         starts_per_minute: int | None = None,
         affinity: tuple[float, int] = (0.0, 0),
     ) -> None:
@@ -355,6 +356,7 @@ class Jobs:
             kind=kind,
             capacity=capacity,
             daily_cap_usd=daily_cap_usd,
+            monthly_cap_usd=monthly_cap_usd,
             starts_per_minute=starts_per_minute,
             affinity_seconds=affinity[0],
             affinity_starts=affinity[1],

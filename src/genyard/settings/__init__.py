@@ -31,7 +31,7 @@ from genyard.errors import Code, GenyardError
 from genyard.media import MediaLimits
 from genyard.settings.asking import PolicySettings, WebhookSettings
 from genyard.settings.environment import FIELDS, PROVIDER_NEEDS, apply
-from genyard.settings.money import Budget, BudgetSettings, CreditSettings, PriceRow
+from genyard.settings.money import Budget, BudgetSettings, CreditSettings, Dollars, PriceRow
 from genyard.settings.turns import DEFAULT_TIER, QueueSettings, TierSettings
 
 __all__ = [
@@ -116,6 +116,7 @@ class EndpointSettings(_Frozen):
     files             renames model files: template's name → the name on that server
     model_files       ComfyUI on RunPod: the model files of the image, by which a template is chosen
     daily_cap_usd     what it may spend in a day (UTC); paid places have a low one by default
+    monthly_cap_usd   what it may spend in a month (UTC); none by default
     assumed_usd       what one submission is taken to cost while nobody knows, against the cap
     usd_per_second    of a run: what the GPU behind it costs
     usd_per_unit      Scenario: what a creative unit costs
@@ -140,6 +141,7 @@ class EndpointSettings(_Frozen):
     model_files: tuple[str, ...] = ()
     timeouts: Timeouts = Timeouts()
     daily_cap_usd: float = Field(default=DAILY_CAP_USD, ge=0)
+    monthly_cap_usd: Dollars | None = None
     assumed_usd: float = Field(default=0.10, ge=0)
     usd_per_second: float | None = Field(default=None, ge=0)
     usd_per_unit: float | None = Field(default=None, ge=0)

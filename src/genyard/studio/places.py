@@ -28,7 +28,7 @@ class Place:
     """One configured endpoint with its provider.
 
     capacity   how many submissions may be open there at once
-    daily_cap  US dollars that it may spend in a day, if it costs any
+    daily_cap  US dollars that it may spend in a day, if it costs any; `monthly_cap` in a month
     assumed    US dollars that a submission is taken to cost against the cap while nobody knows
     source     which server it is: what is known of another one under this name does not count
     affinity   seconds, and starts, for which the model that is loaded may come before somebody's turn
@@ -39,6 +39,7 @@ class Place:
     capacity: int
     rates: Rates = _NO_RATES
     daily_cap: float = 0.0
+    monthly_cap: float | None = None
     assumed: float = 0.0
     source: str = ""
     starts_per_minute: int | None = None
@@ -106,6 +107,7 @@ class Places:
             place.endpoint.kind,
             capacity,
             cap,
+            monthly_cap_usd=place.monthly_cap,
             starts_per_minute=place.starts_per_minute,
             affinity=place.affinity,
         )

@@ -91,6 +91,24 @@ async def test_the_cap_holds_for_requests_that_come_at_once(make_settings: MakeS
         assert len(await product.studio.jobs()) == 2
 
 
+async def test_a_month_has_a_cap_of_its_own(make_settings: MakeSettings) -> None:
+    place = ScriptedProvider(says=[charged(0.4)])
+    async with paid_place(make_settings, place, daily_cap_usd=50.0, monthly_cap_usd=1.0) as product:
+        async with working(product):
+            await ended(product, await submit(product))
+        database = product.jobs.database
+        await database.execute("UPDATE spending SET day = date_trunc('month', genyard_today())::date")
+        told = await asyncio.gather(*(submit(product) for _ in range(4)), return_exceptions=True)
+        refused = [one for one in told if isinstance(one, GenyardError)]
+        assert len(told) - len(refused) == 1
+        assert refused[0].field == "endpoints.comfyui.monthly_cap_usd"
+        assert 0 < refused[0].context["retry_after"] <= 31 * 86400
+        [one] = await product.studio.spending()
+        assert (one.month_usd, one.month_cap) == (pytest.approx(0.8), 1.0)
+        await database.execute("UPDATE spending SET day = day - 1")  # the month before
+        await submit(product)
+
+
 async def test_what_a_run_did_not_need_is_free_for_others(make_settings: MakeSettings) -> None:
     async with paid_place(make_settings, ScriptedProvider(says=[charged(0.05)])) as product, working(product):
         for _ in range(6):

@@ -63,7 +63,7 @@ _OWN_WORDS: Final[Mapping[Code, str]] = {
     Code.expired: "`genyard rerun` asks for it again",
     Code.policy_unavailable: "try again later; [before_submit] in genyard.toml says who is asked",
     Code.limit_exceeded: "try again later, or with less",
-    Code.spend_capped: "raise the endpoint's daily_cap_usd in genyard.toml, or wait until midnight (UTC)",
+    Code.spend_capped: "raise the endpoint's cap in genyard.toml, or wait for the next day or month (UTC)",
     Code.credits_insufficient: "ask for less, or add credits (`genyard credits --help`)",
     Code.internal: "a defect of genyard: please report it with the trace id",
 }

@@ -54,6 +54,8 @@ def today_json(
         one.endpoint: {
             "spent_usd": one.usd,
             "daily_cap_usd": one.cap,
+            "month_usd": one.month_usd,
+            "monthly_cap_usd": one.month_cap,
             "default_cap": is_default_cap(settings.endpoints.get(one.endpoint)),
         }
         for one in spending
@@ -79,9 +81,14 @@ def today_line(endpoint: str, today: Mapping[str, Any]) -> str:
         if today["default_cap"]
         else ""
     )
+    month = (
+        f", this month {money(today['month_usd'])} of {money(today['monthly_cap_usd'])}"
+        if today["monthly_cap_usd"] is not None
+        else ""
+    )
     return (
         f"{endpoint} today (UTC): {money(today['spent_usd'])} of {money(today['daily_cap_usd'])} spent or held"
-        f"{default}"
+        f"{month}{default}"
     )
 
 

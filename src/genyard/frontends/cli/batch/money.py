@@ -87,7 +87,10 @@ class Offer:
             said[0] += f" (with what the day's caps count for them: {money(self.held)})"
         for name, one in self.today.items():
             said.append(today_line(name, one))
-            if self._share_of(name) > one["daily_cap_usd"] - one["spent_usd"]:
+            left = one["daily_cap_usd"] - one["spent_usd"]
+            if one["monthly_cap_usd"] is not None:
+                left = min(left, one["monthly_cap_usd"] - one["month_usd"])
+            if self._share_of(name) > left:
                 said.append(f"  ! {name}'s cap has no room for all of it: what is beyond it will be refused")
         return said
 

@@ -1,7 +1,6 @@
 """A handler that behaves as worker-comfyui 5.8.5 does, in front of a ComfyUI (the emulated one, over its own port).
 
-Texts are those of recorded exchanges and of the reference; the order of its steps is what is generally known of the
-handler, whose source was not at hand. Its weaknesses are kept on purpose: names of inputs are global and overwrite each
+Texts and the order of its steps are those of its source and of recorded exchanges. Its weaknesses are kept on purpose: names of inputs are global and overwrite each
 other, history is read once and at once, what is not in `images` is dropped.
 """
 
@@ -25,9 +24,9 @@ from genyard.testing.runpod.worker import Call
 Json = Any
 
 NOT_REACHABLE: Final = "ComfyUI server (127.0.0.1:8188) not reachable after multiple retries."
-#: What follows "Last error:" is a guess.
 CONNECTION_LOST: Final = (
-    "Connection closed and failed to reconnect. Last error: [Errno 111] Connection refused"
+    "WebSocket communication error: Connection closed and failed to reconnect. "
+    "Last error: [Errno 111] Connection refused"
 )
 
 

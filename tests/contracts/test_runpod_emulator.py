@@ -640,7 +640,7 @@ ENDS: dict[FaultKind, tuple[str, str | None]] = {
     ),
     FaultKind.processing_failed: ("FAILED", "Job processing failed"),
     FaultKind.upload_failed: ("FAILED", "Job processing failed"),
-    FaultKind.connection_lost: ("FAILED", "Connection closed and failed to reconnect. Last error: "),
+    FaultKind.connection_lost: ("FAILED", "WebSocket communication error: Connection closed"),
 }
 
 

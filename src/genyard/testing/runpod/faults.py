@@ -54,7 +54,7 @@ class FaultKind(StrEnum):
     race                FAILED `Job processing failed, prompt ID not found in history.` [W6]
     simulated_upload    `type: s3_url` whose data is a local path [W10]
     upload_failed       FAILED, the bucket refused the file, the reason in `output.details` [W11]
-    connection_lost     FAILED `Connection closed and failed to reconnect. Last error: …` [W12]
+    connection_lost     FAILED `WebSocket communication error: Connection closed …` [W12]
 
     In what comes out (matched by `endpoint`):
 

@@ -1,7 +1,8 @@
 """A handler that behaves as worker-comfyui 5.8.5 does, in front of a ComfyUI (the emulated one, over its own port).
 
-Texts and the order of its steps are those of its source and of recorded exchanges. Its weaknesses are kept on purpose: names of inputs are global and overwrite each
-other, history is read once and at once, what is not in `images` is dropped.
+Texts and the order of its steps are those of its source and of recorded exchanges. Its weaknesses are kept on
+purpose: names of inputs are global and overwrite each other, history is read once and at once, what is not in
+`images` is dropped.
 """
 
 from __future__ import annotations

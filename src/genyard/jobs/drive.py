@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from genyard.errors import Code, GenyardError
@@ -20,7 +20,7 @@ from genyard.jobs.live import Notice
 from genyard.jobs.model import JobState
 from genyard.jobs.records import Claim
 from genyard.jobs.store import Jobs
-from genyard.providers import Plan, Provider, Ref, Snapshot, State
+from genyard.providers import Media, Plan, Provider, Ref, Snapshot, State
 from genyard.storage import Storage
 
 #: A place that answers nothing for this long has lost the run, as far as anybody can tell.
@@ -28,6 +28,8 @@ GIVE_UP_SECONDS: Final = 900.0
 _TICK_SECONDS: Final = 0.2
 _PREVIEW_SECONDS: Final = 1.0
 _CANCEL_PAUSE_SECONDS: Final = 1.0
+
+T = TypeVar("T")
 
 #: The last we want to know of a run at a place that cannot cancel: it goes on there, and is billed.
 DETACHED: Final = Snapshot(state=State.canceled, word="detached")
@@ -46,6 +48,19 @@ class Surroundings:
     inputs: Inputs
     hooks: Hooks
     clock: Callable[[], float]
+
+
+async def even_if_stopped(work: Coroutine[Any, Any, T], seconds: float) -> T:
+    """What is better done than begun again by somebody else: a worker that is stopped in the middle of it gives it so
+    many seconds more, and stops then."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=seconds)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
 
 
 async def to_the_end(provider: Provider, ref: Ref, clock: Callable[[], float]) -> Snapshot:
@@ -70,14 +85,22 @@ class Drive:
     until the place has it, and nobody else keeps that."""
 
     def __init__(
-        self, around: Surroundings, claim: Claim, provider: Provider, key: UUID, unsent: list[Plan]
+        self,
+        around: Surroundings,
+        claim: Claim,
+        provider: Provider,
+        key: UUID,
+        unsent: list[Plan],
+        stopping: float,
     ) -> None:
         self.ref: Ref | None = None
+        self.sent = not claim.fresh
         self._around = around
         self._claim = claim
         self._unsent = unsent
         self._provider = provider
         self._key = key
+        self._stopping = stopping
         self._wake = asyncio.Event()
         self._cancel_wanted = False
         self._cancel_sent = False
@@ -111,11 +134,11 @@ class Drive:
         self._wake.set()
 
     async def to_the_end(self) -> Snapshot:
-        ref = self.ref = await self._submitted()
-        self._unsent.clear()
-        if ref is None:
-            return Snapshot(state=State.canceled)
         try:
+            ref = self.ref = await self._submitted()
+            self._unsent.clear()
+            if ref is None:
+                return Snapshot(state=State.canceled)
             snapshot = await self._observe(ref)
             if self._recording is not None:
                 await self._recording
@@ -129,7 +152,7 @@ class Drive:
 
     async def _submitted(self) -> Ref | None:
         """None: it was canceled before anything left."""
-        claim, provider = self._claim, self._provider
+        claim = self._claim
         if claim.ref is not None:
             return claim.ref
         if not claim.fresh:
@@ -140,6 +163,11 @@ class Drive:
         if self._cancel_wanted:
             return None
         media = await self._around.inputs.of(claim)
+        self.sent = True
+        return await even_if_stopped(self._send(media), self._stopping)
+
+    async def _send(self, media: Mapping[str, Media]) -> Ref:
+        provider, claim = self._provider, self._claim
         able = provider.capabilities.webhooks
         webhook = self._around.hooks.url(claim.endpoint, self._key) if able else None
         ref = await provider.submit(self._unsent[0], self._key, media, webhook=webhook)

@@ -407,6 +407,24 @@ UPDATE stages SET worker_id = NULL, dispatched_at = now() - interval '1 minute'
 WHERE id = %(stage_id)s AND epoch = %(epoch)s AND state IN ('running', 'canceled')
 RETURNING id;
 
+-- name: hand_on
+-- Runners that are stopped in order give their stages to whoever is there, at once. An attempt of which nothing has left
+-- (`unsent`, its key) is as if it had never been: at a place that cannot be asked it would count as lost.
+WITH given AS (
+    SELECT * FROM jsonb_to_recordset(%(given)s) AS g(stage_id uuid, epoch integer, unsent uuid)
+), stage AS (
+    UPDATE stages SET epoch = stages.epoch + 1, worker_id = NULL, dispatched_at = now() FROM given
+    WHERE stages.id = given.stage_id AND stages.epoch = given.epoch
+      AND (stages.state = 'running' OR stages.state = 'canceled' AND EXISTS (
+           SELECT FROM attempts a WHERE a.stage_id = stages.id AND a.state = 'detached' AND a.finished_at IS NULL))
+    RETURNING stages.id, stages.epoch, given.unsent
+), forgotten AS (
+    DELETE FROM attempts USING stage
+    WHERE attempts.id = stage.unsent AND attempts.stage_id = stage.id AND attempts.state = 'submitting'
+)
+INSERT INTO procrastinate_jobs (queue_name, task_name, args)
+SELECT 'stages', 'run_stage', jsonb_build_object('stage_id', id, 'epoch', epoch) FROM stage;
+
 -- name: endpoints_with_ready_stages
 SELECT DISTINCT endpoint FROM stages
 WHERE state = 'ready' AND (not_before IS NULL OR not_before <= now());

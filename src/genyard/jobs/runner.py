@@ -13,6 +13,7 @@ happen here, by remedy, and nowhere below.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +24,8 @@ import psycopg
 
 from genyard.errors import Code, GenyardError, Remedy
 from genyard.jobs.assets import NewOutput
-from genyard.jobs.drive import DETACHED, Drive, FenceLost, Surroundings, to_the_end
+from genyard.jobs.drive import DETACHED, Drive, FenceLost, Surroundings, even_if_stopped, to_the_end
+from genyard.jobs.handover import Handover
 from genyard.jobs.live import Live
 from genyard.jobs.model import AttemptState, JobState
 from genyard.jobs.outputs import OutputStore
@@ -42,11 +44,15 @@ MAX_BUSY_ATTEMPTS: Final = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """Seconds between tries: 1, 4, … with jitter. Tests pass a quicker one."""
+    """Seconds between tries: 1, 4, … with jitter. Tests pass a quicker one.
+
+    stopping   how long a runner that is stopped may go on with what it is just sending or fetching
+    """
 
     first_retry: float = 1.0
     factor: float = 4.0
     longest: float = 60.0
+    stopping: float = 5.0
 
     def delay(self, number: int) -> float:
         grown = min(self.longest, self.first_retry * self.factor ** (number - 1))
@@ -88,11 +94,29 @@ class Runner:
         self._outputs = outputs
         self._providers = providers
         self._pace = pace or Pace()
+        self._handover = Handover(around.jobs)
 
     async def run(self, stage_id: UUID, epoch: int, worker_id: int) -> None:
         """Ends when the stage has ended, waits for its next try, or belongs to somebody else. Errors of the
-        database are raised: they say nothing about the run, which goes on at its place."""
-        claim = await self._jobs.claim(stage_id, epoch, worker_id, uuid4())
+        database are raised: they say nothing about the run, which goes on at its place. Where it is canceled, the
+        stage goes to others: nothing is canceled at the place."""
+        key = uuid4()
+        driven: list[Drive] = []
+        try:
+            await self._claimed(stage_id, epoch, worker_id, key, driven)
+        except asyncio.CancelledError:
+            sent = any(drive.sent for drive in driven)
+            self._handover.give(stage_id, epoch, None if sent else key)
+            raise
+
+    async def handed_on(self) -> None:
+        """After runs were stopped: returns once others know of their stages."""
+        await self._handover.done()
+
+    async def _claimed(
+        self, stage_id: UUID, epoch: int, worker_id: int, key: UUID, driven: list[Drive]
+    ) -> None:
+        claim = await self._jobs.claim(stage_id, epoch, worker_id, key)
         if claim is None:
             detached = await self._jobs.claim_detached(stage_id, epoch, worker_id)
             if detached is not None:
@@ -102,7 +126,7 @@ class Runner:
         claim = replace(claim, plan=replace(claim.plan, payload={}))
         bind_trace(claim.trace_id)
         try:
-            await self._run(claim, unsent)
+            await self._run(claim, unsent, driven)
         except FenceLost:
             _log.warning("another runner has taken the stage over", stage=str(stage_id))
         except GenyardError as error:
@@ -114,7 +138,7 @@ class Runner:
             told = GenyardError(Code.internal, f"genyard failed ({type(defect).__name__}); see its log")
             await self._failed(claim, Outcome(state=AttemptState.failed, error=told), told)
 
-    async def _run(self, claim: Claim, unsent: list[Plan]) -> None:
+    async def _run(self, claim: Claim, unsent: list[Plan], driven: list[Drive]) -> None:
         if claim.expired:
             error = GenyardError(Code.expired, "its deadline passed before it could start")
             await self._end(claim, JobState.expired, Outcome(state=AttemptState.canceled, error=error))
@@ -124,7 +148,8 @@ class Runner:
             await self._end(claim, JobState.canceled, Outcome(state=AttemptState.canceled, error=error))
             return
         provider = self._provider(claim)
-        drive = Drive(self._around, claim, provider, claim.key, unsent)
+        drive = Drive(self._around, claim, provider, claim.key, unsent, self._pace.stopping)
+        driven.append(drive)
         if claim.job_state is JobState.canceling:
             drive.want_cancel()
         async with self._live.listening(claim.job_id, drive.hear):
@@ -141,7 +166,7 @@ class Runner:
 
     async def _ended(self, claim: Claim, provider: Provider, snapshot: Snapshot) -> None:
         if snapshot.state is State.succeeded:
-            await self._succeeded(claim, provider, snapshot)
+            await even_if_stopped(self._succeeded(claim, provider, snapshot), self._pace.stopping)
         elif snapshot is DETACHED:
             error = GenyardError(
                 Code.canceled, "canceled on request; it goes on at the place, which cannot stop it"

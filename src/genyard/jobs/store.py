@@ -243,6 +243,14 @@ class Jobs:
     async def hand_back(self, stage_id: UUID, epoch: int) -> None:
         await self._row("hand_back", stage_id=stage_id, epoch=epoch)
 
+    async def hand_on(self, given: Sequence[tuple[UUID, int, UUID | None]]) -> None:
+        """Stages with their epochs, of a worker that stops; and keys of attempts that never left it."""
+        told = [
+            {"stage_id": str(stage_id), "epoch": epoch, "unsent": str(unsent) if unsent else None}
+            for stage_id, epoch, unsent in given
+        ]
+        await self._row("hand_on", given=Jsonb(told))
+
     # ---- what callers do ----
 
     async def cancel(self, job_id: UUID, owner_id: UUID) -> tuple[JobState, JobState]:

@@ -54,6 +54,7 @@ class Worker:
                     group.create_task(self._callbacks.serve(worker_id))
                     group.create_task(self._drive(worker_id, ready or asyncio.Event()))
         finally:
+            await self._runner.handed_on()
             await self._jobs.forget_worker(worker_id)
 
     async def _drive(self, worker_id: int, ready: asyncio.Event) -> None:

@@ -22,7 +22,7 @@ REQUEST: dict[str, Any] = {
     "operation": "txt2img",
     "parameters": {"prompt": "a red dragon", "width": 64, "height": 64},
 }
-QUICK = Pace(first_retry=0.01, factor=1.0)
+QUICK = Pace(first_retry=0.01, factor=1.0, stopping=0.05)
 
 
 @contextlib.asynccontextmanager

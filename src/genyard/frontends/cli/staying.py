@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Sequence
 
 import typer
 
 from genyard.frontends.cli.composition import Product
 from genyard.frontends.cli.session import Session
+from genyard.frontends.stopping import on_stop
 
 
 async def serve(session: Session) -> None:
@@ -51,23 +51,26 @@ async def _until_first_ends(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 async def work(session: Session) -> None:
     """Ends by a signal, handing on what runs."""
-    loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    async with session.open() as product:
-        ready = asyncio.Event()
-        say = asyncio.create_task(_say_ready(ready, product.studio.provider))
-        try:
-            await _until_first_ends(
-                [
-                    asyncio.create_task(product.worker.serve(ready), name="genyard-worker"),
-                    asyncio.create_task(_wait(stop)),
-                ]
-            )
-        finally:
-            say.cancel()
+    with on_stop(lambda: _stopping(stop)):
+        async with session.open() as product:
+            ready = asyncio.Event()
+            say = asyncio.create_task(_say_ready(ready, product.studio.provider))
+            try:
+                await _until_first_ends(
+                    [
+                        asyncio.create_task(product.worker.serve(ready), name="genyard-worker"),
+                        asyncio.create_task(_wait(stop)),
+                    ]
+                )
+            finally:
+                say.cancel()
     typer.echo("worker stopped; what it had begun goes on with the next one", err=True)
+
+
+def _stopping(stop: asyncio.Event) -> None:
+    typer.echo("stopping: what is begun goes to others; a second signal ends it at once", err=True)
+    stop.set()
 
 
 async def _wait(stop: asyncio.Event) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import signal
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -16,6 +15,7 @@ from fastapi import FastAPI
 from genyard.errors import Code, GenyardError
 from genyard.frontends.http.access import is_loopback
 from genyard.frontends.http.caller import Parts
+from genyard.frontends.stopping import on_stop
 
 #: Longer than clients and proxies keep an idle connection (aiohttp 15 s, nginx and AWS 60 s): who closes last never
 #: cuts a request off that is just being sent.
@@ -106,15 +106,11 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """uvicorn raises them again at the end, which would kill the process before the database is released."""
-        loop = asyncio.get_running_loop()
-        signals = (signal.SIGINT, signal.SIGTERM) if self._handle_signals else ()
-        for one in signals:
-            loop.add_signal_handler(one, self.handle_exit, one, None)
-        try:
+        with on_stop(self._stop) if self._handle_signals else contextlib.nullcontext():
             yield
-        finally:
-            for one in signals:
-                loop.remove_signal_handler(one)
+
+    def _stop(self) -> None:
+        self.should_exit = True
 
 
 async def _require_keys(parts: Parts, host: str) -> None:

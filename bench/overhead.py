@@ -15,37 +15,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import itertools
-import json
-import os
-import random
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-ROOT_FOLDER = Path("/var/lib/genyard-bench")
-_numbers = itertools.count(random.randrange(1 << 20))
-
-
-def graph() -> dict[str, Any]:
-    color = next(_numbers) % 0xFFFFFF
-    return {
-        "1": {
-            "class_type": "EmptyImage",
-            "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": color},
-        },
-        "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
-        "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "bench"}},
-    }
+from stand import Bare, data_folder, emulator, environment, graph, is_png, serving, settled, told_at
 
 
 @dataclass
@@ -66,78 +47,31 @@ class Row:
     burst_jobs: int = 0
 
 
-def is_png(data: bytes) -> bool:
-    return data.startswith(b"\x89PNG") and data.endswith(b"IEND\xaeB`\x82")
-
-
-def server_end(history: dict[str, Any]) -> float | None:
-    for name, facts in history["status"]["messages"]:
-        if name == "execution_success":
-            return float(facts["timestamp"])
-    return None
-
-
-class Bare:
-    """The least that a client can do: one socket, wait for the end, read history and picture."""
-
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
-        self.session, self.url, self.client = session, url, uuid.uuid4().hex
-        self.ends: dict[str, asyncio.Event] = {}
-
-    @contextlib.asynccontextmanager
-    async def connected(self) -> AsyncIterator[Bare]:
-        async with self.session.ws_connect(f"{self.url}/ws?clientId={self.client}") as socket:
-            task = asyncio.create_task(self._read(socket))
-            yield self
-            task.cancel()
-
-    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        async for message in socket:
-            if message.type is aiohttp.WSMsgType.TEXT and '"executing"' in message.data:
-                data = json.loads(message.data)["data"]
-                if data["node"] is None and data["prompt_id"] in self.ends:
-                    self.ends[data["prompt_id"]].set()
-
-    async def submit(self) -> str:
-        body = {"prompt": graph(), "client_id": self.client, "prompt_id": str(uuid.uuid4())}
-        self.ends[body["prompt_id"]] = asyncio.Event()
-        async with self.session.post(f"{self.url}/prompt", json=body) as answer:
-            assert answer.status == 200, await answer.text()
-        return str(body["prompt_id"])
+class Shots(Bare):
+    """One job after the other, looked at."""
 
     async def shoot(self) -> Shot:
         begun = time.time()
-        prompt_id = await self.submit()
-        await self.ends[prompt_id].wait()
-        del self.ends[prompt_id]
-        return await self.collect(prompt_id, begun)
+        history = await self.end(await self.submit(graph()))
+        return await self._collect(history, begun)
 
-    async def history(self, prompt_id: str) -> dict[str, Any] | None:
-        async with self.session.get(f"{self.url}/history/{prompt_id}") as answer:
-            found: dict[str, Any] | None = (await answer.json()).get(prompt_id)
-            return found
-
-    async def collect(self, prompt_id: str, begun: float) -> Shot:
-        history = await self.history(prompt_id)
-        assert history is not None
-        image = history["outputs"]["3"]["images"][0]
-        async with self.session.get(f"{self.url}/view", params=image) as answer:
-            data = await answer.read()
-        now, end = time.time(), server_end(history)
+    async def _collect(self, history: dict[str, Any], begun: float) -> Shot:
+        data = await self.picture(history)
+        now, end = time.time(), told_at(history, "execution_success")
         return Shot(is_png(data), (now - begun) * 1e3, now * 1e3 - end if end else None)
 
     async def shoot_by_polling(self, interval: float) -> Shot:
         begun = time.time()
-        prompt_id = await self.submit()
-        while await self.history(prompt_id) is None:  # noqa: ASYNC110 (this is the way that is measured)
+        prompt_id = await self.submit(graph())
+        while (history := await self.history(prompt_id)) is None:  # noqa: ASYNC110 (this is what is measured)
             await asyncio.sleep(interval)
-        return await self.collect(prompt_id, begun)
+        return await self._collect(history, begun)
 
 
 class Over:
     """genyard; `ask` makes a job and waits for its picture. The server's end is read afterwards."""
 
-    def __init__(self, bare: Bare, ask: Callable[[], Awaitable[bytes]]) -> None:
+    def __init__(self, bare: Shots, ask: Callable[[], Awaitable[bytes]]) -> None:
         self.bare, self.ask = bare, ask
 
     async def shoot(self) -> Shot:
@@ -147,9 +81,8 @@ class Over:
         return Shot(is_png(data), (now - begun) * 1e3, now * 1e3 - await self._end())
 
     async def _end(self) -> float:
-        async with self.bare.session.get(f"{self.bare.url}/history", params={"max_items": 1}) as answer:
-            [newest] = (await answer.json()).values()
-        end = server_end(newest)
+        newest = await self.bare.newest()
+        end = told_at(newest, "execution_success") if newest else None
         assert end is not None
         return end
 
@@ -177,29 +110,6 @@ async def measure(
     return row
 
 
-@contextlib.contextmanager
-def emulator() -> Iterator[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "genyard.testing.comfyui", "--port", "0"], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-@contextlib.contextmanager
-def data_folder() -> Iterator[Path]:
-    base = ROOT_FOLDER if os.geteuid() == 0 else None
-    if base:
-        base.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=base) as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
-
-
 def start_times() -> None:
     """`genyard --help` in its own process, and the embedded database in a new folder and in a used one."""
     from genyard.database._embedded import EmbeddedServer
@@ -225,41 +135,6 @@ def start_times() -> None:
     print(f"embedded database up     {first:.2f} s in a new folder, {again:.2f} s in a used one")
 
 
-def environment(folder: Path, url: str, in_flight: int) -> dict[str, str]:
-    config = folder / "genyard.toml"
-    config.write_text(f"[endpoints.comfyui]\nkind = 'comfyui'\nconcurrency = {in_flight}\n")
-    config.write_text(f"stage_concurrency = {max(200, in_flight)}\n" + config.read_text())
-    return {
-        **os.environ,  # noqa: TID251
-        "GENYARD_CONFIG": str(config),
-        "GENYARD_DATA": str(folder),
-        "IMAGE_GENERATION_PROVIDER": "comfyui",
-        "COMFYUI_ENDPOINT": url,
-        "GENYARD_PORT": "0",
-    }
-
-
-@contextlib.asynccontextmanager
-async def serving(environ: dict[str, str], session: aiohttp.ClientSession) -> AsyncIterator[str]:
-    """`genyard serve` as a process: API and worker; its URL is what it prints."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "genyard", "serve", env=environ,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    assert process.stdout is not None
-    try:
-        while True:
-            line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
-            if not line:
-                raise RuntimeError("genyard serve ended")
-            if "http://" in line:
-                yield line[line.index("http://") :].split()[0].rstrip("/")
-                break
-    finally:
-        process.terminate()
-        await process.wait()
-
-
 def http_ask(session: aiohttp.ClientSession, url: str) -> Callable[[], Awaitable[bytes]]:
     async def ask() -> bytes:
         body = {"operation": "run_workflow", "parameters": {"workflow": graph()}}
@@ -272,7 +147,7 @@ def http_ask(session: aiohttp.ClientSession, url: str) -> Callable[[], Awaitable
     return ask
 
 
-async def genyard_rows(url: str, bare: Bare, options: argparse.Namespace) -> list[Row]:
+async def genyard_rows(url: str, bare: Shots, options: argparse.Namespace) -> list[Row]:
     from genyard import Studio
     from genyard.settings import load_settings
 
@@ -289,7 +164,7 @@ async def genyard_rows(url: str, bare: Bare, options: argparse.Namespace) -> lis
             rows.append(await measure("genyard, Python", Over(bare, ask).shoot, ask=ask, **sizes))
         if options.skip_http:
             return rows
-        async with serving(environ, bare.session) as server:
+        async with serving(environ) as server:
             ask_http = http_ask(bare.session, server)
             rows.append(await measure("genyard, HTTP", Over(bare, ask_http).shoot, ask=ask_http, **sizes))
     return rows
@@ -329,13 +204,11 @@ async def memory_per_waiting_job(
                 await process.wait()
 
 
-async def settled(session: aiohttp.ClientSession, url: str, jobs: int) -> None:
-    while True:
-        async with session.get(f"{url}/prompt") as answer:
-            if (await answer.json())["exec_info"]["queue_remaining"] >= jobs:
-                await asyncio.sleep(2)
-                return
-        await asyncio.sleep(0.2)
+@contextlib.asynccontextmanager
+async def _shots(session: aiohttp.ClientSession, url: str) -> AsyncIterator[Shots]:
+    shots = Shots(session, url)
+    async with shots.connected():
+        yield shots
 
 
 def show(rows: list[Row]) -> None:
@@ -364,7 +237,7 @@ async def main(options: argparse.Namespace) -> None:
         connector = aiohttp.TCPConnector(limit=200)
         async with (
             aiohttp.ClientSession(connector=connector) as session,
-            Bare(session, url).connected() as bare,
+            _shots(session, url) as bare,
         ):
             sizes = {"jobs": options.jobs, "burst": options.burst, "in_flight": options.in_flight}
             rows = [await measure("bare WebSocket", bare.shoot, **sizes)]

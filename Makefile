@@ -31,6 +31,7 @@ live: $(VENV)/dev ## against real servers and workers: GENYARD_LIVE_COMFYUI=http
 
 bench: $(VENV)/dev ## our share of a job's time, of a place's call budget, of memory; side by side with the bare wire
 	$(BIN)/python bench/overhead.py
+	$(BIN)/python bench/engines.py
 	$(BIN)/python bench/polling.py
 	$(BIN)/python bench/fetching.py
 	$(BIN)/python bench/turns.py

@@ -75,9 +75,9 @@ def engine(url: str) -> procrastinate.App:
 
 def task_of(app: procrastinate.App, bare: Bare | None, folder: Path | None) -> Any:
     @app.task(name="generate", queue="pictures", pass_context=True)
-    async def generate(context: procrastinate.JobContext, prompt: dict[str, Any]) -> None:
+    async def generate(context: procrastinate.JobContext, prompt: dict[str, Any], key: str) -> None:
         assert bare is not None and folder is not None
-        prompt_id = await bare.submit(prompt)
+        prompt_id = await bare.submit(prompt, key)
         try:
             history = await bare.end(prompt_id)
         except asyncio.CancelledError:
@@ -110,7 +110,7 @@ async def procrastinate_api(given: argparse.Namespace) -> None:
 
         @api.post("/jobs", status_code=201)
         async def submit(prompt: dict[str, Any] = Body(embed=True)) -> dict[str, Any]:  # noqa: B008
-            return {"id": await generate.defer_async(prompt=prompt)}
+            return {"id": await generate.defer_async(prompt=prompt, key=str(uuid.uuid4()))}
 
         await serve(api)
 
@@ -136,7 +136,7 @@ async def redis_worker(given: argparse.Namespace) -> None:
                 continue
             job = json.loads(taken[1])
             await redis("HSET", f"job:{job['id']}", "state", "running")
-            prompt_id = await bare.submit(job["prompt"])
+            prompt_id = await bare.submit(job["prompt"], job["id"])
             while (history := await bare.history(prompt_id)) is None:
                 await asyncio.sleep(POLL_SECONDS)
                 if await redis("EXISTS", f"cancel:{job['id']}"):

@@ -67,8 +67,8 @@ class Bare:
                 if data["node"] is None and data["prompt_id"] in self.ends:
                     self.ends[data["prompt_id"]].set()
 
-    async def submit(self, prompt: dict[str, Any]) -> str:
-        body = {"prompt": prompt, "client_id": self.client, "prompt_id": str(uuid.uuid4())}
+    async def submit(self, prompt: dict[str, Any], prompt_id: str | None = None) -> str:
+        body = {"prompt": prompt, "client_id": self.client, "prompt_id": prompt_id or str(uuid.uuid4())}
         self.ends[body["prompt_id"]] = asyncio.Event()
         async with self.session.post(f"{self.url}/prompt", json=body) as answer:
             assert answer.status == 200, await answer.text()

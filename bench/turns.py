@@ -21,6 +21,7 @@ from typing import Any
 from uuid import UUID
 
 from stand import data_folder
+from ways import COPIES
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -33,17 +34,6 @@ from support.queue import Queue  # noqa: E402
 from support.scripted import ScriptedProvider  # noqa: E402
 
 REQUEST = {"operation": "txt2img", "parameters": {"prompt": "a red dragon", "width": 64, "height": 64}}
-
-_COPIES = """
-WITH job AS (
-    INSERT INTO jobs (id, owner_id, state, request, operation, trace_id)
-    SELECT gen_random_uuid(), owner_id, 'queued', request, operation, 't' FROM jobs, generate_series(1, %(n)s)
-    WHERE id = %(id)s RETURNING id, owner_id
-)
-INSERT INTO stages (id, job_id, owner_id, position, state, endpoint, steps, plan, ready_at)
-SELECT gen_random_uuid(), job.id, job.owner_id, 0, 'ready', s.endpoint, s.steps, s.plan, now()
-FROM job, stages s WHERE s.job_id = %(id)s
-"""
 
 
 def fifo() -> str:
@@ -137,7 +127,7 @@ async def urgent(environ: dict[str, str], queued: int, times: int) -> None:
             if waiting:
                 await product.jobs.pause("preview")
                 model = (await product.studio.submit(REQUEST)).job
-                await product.jobs.database.execute(_COPIES, n=waiting, id=model.id)
+                await product.jobs.database.execute(COPIES, n=waiting, id=model.id)
                 await product.jobs.resume("preview")
             took = []
             for number in range(times):

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 
@@ -52,6 +52,10 @@ class Way(Protocol):
 
     async def cancel(self, job_id: str) -> None: ...
 
+    async def key(self, job_id: str) -> str:
+        """Under which the server knows it, once it has succeeded."""
+        ...
+
     async def done(self) -> int:
         """How many have succeeded, by its own books."""
         ...
@@ -91,6 +95,14 @@ class Genyard:
         found: UUID = row["owner_id"]
         return found
 
+    async def key(self, job_id: str) -> str:
+        found = """SELECT a.id FROM attempts a JOIN stages s ON s.id = a.stage_id JOIN jobs j ON j.id = s.job_id
+                   WHERE j.id = %(id)s AND j.state = 'succeeded'"""
+        database = self.product.jobs.database
+        while not (rows := await database.rows(found, id=job_id)):  # noqa: ASYNC110 (another process)
+            await asyncio.sleep(0.02)
+        return str(rows[0]["id"])
+
     async def done(self) -> int:
         row = await self.product.jobs.database.row("SELECT count(*) AS n FROM jobs WHERE state = 'succeeded'")
         return int(row["n"])
@@ -124,6 +136,7 @@ class Procrastinate:
         self._url = url
         self.app = engine(url)
         self._generate = task_of(self.app, None, None)
+        self._keys: dict[str, str] = {}
 
     @contextlib.asynccontextmanager
     async def worker(self) -> AsyncIterator[int]:
@@ -138,10 +151,16 @@ class Procrastinate:
 
     async def submit(self, prompt: Mapping[str, Any], *, urgent: bool = False) -> str:
         task = self._generate.configure(priority=50) if urgent else self._generate
-        return str(await task.defer_async(prompt=dict(prompt)))
+        key = str(uuid4())
+        job_id = str(await task.defer_async(prompt=dict(prompt), key=key))
+        self._keys[job_id] = key
+        return job_id
 
     async def cancel(self, job_id: str) -> None:
         await self.app.job_manager.cancel_job_by_id_async(int(job_id), abort=True)
+
+    async def key(self, job_id: str) -> str:
+        return self._keys.pop(job_id)
 
     async def done(self) -> int:
         counts = "SELECT count(*) AS n FROM procrastinate_jobs WHERE status = 'succeeded'"
@@ -150,7 +169,9 @@ class Procrastinate:
     async def fill(self, jobs: int) -> None:
         prompt = graph()
         for _ in range(0, jobs, 1000):
-            await self._generate.batch_defer_async(*({"prompt": prompt} for _ in range(1000)))
+            await self._generate.batch_defer_async(
+                *({"prompt": prompt, "key": str(uuid4())} for _ in range(1000))
+            )
         async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
             await connection.execute("ANALYZE procrastinate_jobs")
 
@@ -177,6 +198,9 @@ class RedisList:
 
     async def cancel(self, job_id: str) -> None:
         await self._redis("SET", f"cancel:{job_id}", 1)
+
+    async def key(self, job_id: str) -> str:
+        return job_id
 
     async def done(self) -> int:
         return int(await self._redis("GET", "done") or 0)

@@ -19,15 +19,20 @@ from pydantic import SecretStr
 
 from genyard.catalog import Catalog, load_catalog
 from genyard.catalog.pricing import Rates
-from genyard.database import open_database
+from genyard.database import Database, open_database
 from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import Assets
 from genyard.jobs.callbacks.deliveries import Deliveries
 from genyard.jobs.callbacks.message import Link
 from genyard.jobs.callbacks.sender import Callbacks, Tempo
 from genyard.jobs.callbacks.signing import read_secret
-from genyard.jobs.drive import Surroundings
+from genyard.jobs.drive import GIVE_UP_SECONDS, Surroundings
 from genyard.jobs.hooks import Hooks
+from genyard.jobs.housekeeping.keeper import Keeper, Turnus
+from genyard.jobs.housekeeping.orphans import OrphanSweep
+from genyard.jobs.housekeeping.overview import Overseer
+from genyard.jobs.housekeeping.removal import Removal
+from genyard.jobs.housekeeping.retention import Retention
 from genyard.jobs.inputs import Inputs
 from genyard.jobs.live import Live
 from genyard.jobs.outputs import OutputStore
@@ -49,7 +54,7 @@ from genyard.settings import (
     WebhookSettings,
     load_settings,
 )
-from genyard.storage import LinkSigner, open_storage
+from genyard.storage import LinkSigner, Storage, open_storage
 from genyard.studio import Studio as OpenStudio
 from genyard.studio.links import Links
 from genyard.studio.paying import Paying, sound
@@ -214,6 +219,7 @@ class Product:
     owners: Owners
     jobs: Jobs
     worker: Worker
+    keeper: Keeper
 
 
 def _incoming(settings: Settings) -> Path:
@@ -302,6 +308,48 @@ def _links(signer: LinkSigner, server: ServerSettings) -> Link:
     return Links(signer=signer, seconds=server.link_seconds, public_url=server.public_url, clock=time.time).of
 
 
+def _keeper(
+    settings: Settings,
+    database: Database,
+    jobs: Jobs,
+    storage: Storage,
+    outbound: _Receivers,
+    turnus: Turnus | None,
+) -> Keeper:
+    removal = Removal(database=database, jobs=jobs, storage=storage)
+    keeping = settings.retention
+    return Keeper(
+        database=database,
+        removal=removal,
+        retention=Retention(database=database, removal=removal, settings=keeping),
+        orphans=OrphanSweep(
+            database=database,
+            storage=storage,
+            incoming=_incoming(settings),
+            hours=keeping.orphan_hours,
+        ),
+        overseer=Overseer(
+            database=database,
+            jobs=jobs,
+            limits={name: _longest(one) for name, one in settings.endpoints.items()},
+            folder=settings.data,
+            rules=settings.alerts,
+        ),
+        ledger=Ledger(database),
+        rules=settings.alerts,
+        keeping=keeping,
+        outbound=outbound,
+        turnus=turnus,
+    )
+
+
+def _longest(endpoint: EndpointSettings) -> float:
+    """Seconds after which nothing explains why a run goes on: its queue, its run, its files, and a silence each."""
+    seconds = endpoint.timeouts
+    limits = (seconds.queue, max(seconds.image, seconds.video), seconds.download)
+    return sum(limits) + 2 * GIVE_UP_SECONDS
+
+
 @contextlib.asynccontextmanager
 async def build(
     settings: Settings,
@@ -309,6 +357,7 @@ async def build(
     pace: Pace | None = None,
     providers: Mapping[str, MakeProvider] | None = None,
     tempo: Tempo | None = None,
+    turnus: Turnus | None = None,
 ) -> AsyncIterator[Product]:
     """Opens database and storage, makes the providers, wires the rest; closes it all at the end.
 
@@ -357,6 +406,7 @@ async def build(
             providers=places.providers,
             pace=pace,
         )
+        keeper = _keeper(settings, database, jobs, storage, asking, turnus)
         studio = OpenStudio(
             jobs=jobs,
             assets=assets,
@@ -371,6 +421,7 @@ async def build(
             ledger=ledger,
             paying=Paying(ledger, sound(settings.credits, catalog), settings.budgets),
             webhooks=Webhooks(deliveries=deliveries, outbound=outbound),
+            keeper=keeper,
             policy=_policy(settings.before_submit, asking),
         )
         callbacks = Callbacks(
@@ -381,9 +432,17 @@ async def build(
             link=_links(signer, settings.server),
             tempo=tempo,
         )
-        worker = Worker(jobs=jobs, runner=runner, concurrency=settings.stage_concurrency, callbacks=callbacks)
+        worker = Worker(
+            jobs=jobs,
+            runner=runner,
+            concurrency=settings.stage_concurrency,
+            callbacks=callbacks,
+            keeper=keeper,
+        )
         try:
-            yield Product(settings=settings, studio=studio, owners=owners, jobs=jobs, worker=worker)
+            yield Product(
+                settings=settings, studio=studio, owners=owners, jobs=jobs, worker=worker, keeper=keeper
+            )
         finally:
             await places.close()
             await live.close()

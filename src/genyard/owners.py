@@ -51,6 +51,7 @@ class Owner:
     keys: int
     queued: int
     running: int
+    deleting: bool = False
 
 
 class Owners:
@@ -77,7 +78,8 @@ class Owners:
             """
             WITH named AS (
                 INSERT INTO owners (id, name) VALUES (%(owner_id)s, %(owner)s)
-                ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id, name
+                ON CONFLICT (name) DO UPDATE SET name = excluded.name WHERE owners.deleting_at IS NULL
+                RETURNING id, name
             )
             INSERT INTO api_keys (id, owner_id, digest, prefix, label, admin)
             SELECT %(id)s, named.id, %(digest)s, %(prefix)s, %(label)s, %(admin)s FROM named
@@ -91,7 +93,8 @@ class Owners:
             label=label,
             admin=admin,
         )
-        assert row is not None
+        if row is None:
+            raise being_deleted(owner)
         return ApiKey(owner=owner, **row), key
 
     async def list_keys(self) -> list[ApiKey]:
@@ -114,7 +117,7 @@ class Owners:
         """With how many jobs each has waiting and running."""
         rows = await self._database.rows(
             """
-            SELECT o.id, o.name, o.tier, o.created_at,
+            SELECT o.id, o.name, o.tier, o.created_at, o.deleting_at IS NOT NULL AS deleting,
                    (SELECT count(*) FROM api_keys k WHERE k.owner_id = o.id AND k.revoked_at IS NULL) AS keys,
                    (SELECT count(*) FROM jobs j WHERE j.owner_id = o.id AND j.state = 'queued') AS queued,
                    (SELECT count(*) FROM stages s WHERE s.owner_id = o.id AND s.state = 'running') AS running
@@ -151,6 +154,12 @@ class Owners:
                 Code.unauthorized, "this API key is not known; make one with `genyard keys create`"
             )
         return KeyHolder(**row)
+
+
+def being_deleted(owner: str) -> GenyardError:
+    return GenyardError(
+        Code.request_conflict, f"{owner} is being deleted; the name is free once that is done", field="owner"
+    )
 
 
 def _digest(key: str) -> bytes:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -29,6 +30,10 @@ from genyard.settings import Settings
 _CHUNK = 1024 * 1024
 _PART = 5 * _CHUNK  # the smallest that S3 takes
 _PARTS_AT_ONCE = 2  # of a large file; each is held while it is sent
+#: As `_name` writes them.
+_OBJECT = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}-[0-9a-f]{8}")
+#: As the library names a file while it writes it.
+_UNFINISHED = re.compile(r"[0-9a-f]{64}-[0-9a-f]{8}#\d+")
 _LONGEST_LINK = 7 * 24 * 3600  # what signatures of S3 allow
 
 
@@ -40,6 +45,15 @@ class Blob:
     object: str
     bytes: int
     media_type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """An object as the store lists it."""
+
+    object: str
+    bytes: int
+    at: datetime
 
 
 class Storage:
@@ -120,6 +134,57 @@ class Storage:
         except (BaseError, OSError) as wrong:
             raise self._failed("delete", wrong) from wrong
 
+    async def delete_many(self, names: Sequence[str]) -> None:
+        """The same for up to a thousand at once."""
+        if isinstance(self._store, LocalStore):
+            for name in names:
+                await self.delete(name)
+            return
+        try:
+            if names:
+                await obstore.delete_async(self._store, list(names))
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as wrong:
+            raise self._failed("delete", wrong) from wrong
+
+    async def write(self, name: str, file: BinaryIO) -> None:
+        """Puts back what was an object of this name."""
+        await self._write(name, file)
+
+    async def exists(self, name: str) -> bool:
+        try:
+            await obstore.head_async(self._store, name)
+        except FileNotFoundError:
+            return False
+        except (BaseError, OSError) as wrong:
+            raise self._failed("read", wrong) from wrong
+        return True
+
+    async def objects(self, digits: str) -> list[Stored]:
+        """Those whose names begin with these two digits; other things that lie in the store are none of ours."""
+        found: list[Stored] = []
+        try:
+            async for page in obstore.list(self._store, digits, chunk_size=1000):
+                found += [
+                    Stored(object=one["path"], bytes=one["size"], at=one["last_modified"])
+                    for one in page
+                    if _OBJECT.fullmatch(one["path"])
+                ]
+        except (BaseError, OSError) as wrong:
+            raise self._failed("list", wrong) from wrong
+        return found
+
+    async def unfinished(self) -> list[Path]:
+        """What a process that died while it wrote left in a folder. Of buckets only their own rules know."""
+        folder = self.folder
+        return [] if folder is None else await asyncio.to_thread(lambda: list(_unfinished(folder)))
+
+    @property
+    def folder(self) -> Path | None:
+        """None for a bucket."""
+        return self._store.prefix if isinstance(self._store, LocalStore) else None
+
     def _failed(self, what: str, wrong: Exception) -> GenyardError:
         first_line = str(wrong).strip().partition("\n")[0]
         return GenyardError(
@@ -169,6 +234,19 @@ def _local(folder: Path) -> LocalStore:
 def _digest(file: BinaryIO) -> str:
     file.seek(0)
     return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
+
+
+def _unfinished(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.glob("??/*#*") if _UNFINISHED.fullmatch(path.name))
+
+
+def age_of(path: Path) -> timedelta:
+    """How long ago a file was written; nothing for one that is gone."""
+    try:
+        written = path.stat().st_mtime
+    except OSError:
+        return timedelta()
+    return datetime.now(UTC) - datetime.fromtimestamp(written, UTC)
 
 
 def _name(sha256: str, size: int, media_type: str) -> Blob:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from psycopg.types.json import Jsonb
 
 from genyard.database import Connection, Database, Row, load_queries
@@ -48,7 +49,10 @@ class Assets:
             "facts": Jsonb(dict(output.facts)),
             "tags": list(tags),
         }
-        row = await self._database.row(_SQL("insert_asset"), **values)
+        try:
+            row = await self._database.row(_SQL("insert_asset"), **values)
+        except psycopg.Error as refused:
+            raise refused_owner(refused) or refused from None
         assert row is not None
         return asset_of(row)
 
@@ -109,6 +113,14 @@ class Assets:
         row = await self._database.row(_SQL("secret"), name=name, value=fresh)
         assert row is not None
         return bytes(row["value"])
+
+
+def refused_owner(error: psycopg.Error) -> GenyardError | None:
+    """What comes from an owner that is being deleted, or has gone; None for what is none of that."""
+    gone = error.sqlstate == "23503" and (error.diag.constraint_name or "").endswith("_owner_id_fkey")
+    if error.sqlstate != "GY020" and not gone:
+        return None
+    return GenyardError(Code.forbidden, "this owner is being deleted: nothing new is taken", field="owner")
 
 
 async def delete_unused(connection: Connection, hashes: Sequence[str] | None) -> tuple[str, ...]:

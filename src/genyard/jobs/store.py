@@ -14,7 +14,15 @@ from pydantic import TypeAdapter
 
 from genyard.database import Connection, Database, Row, load_queries
 from genyard.errors import Code, GenyardError
-from genyard.jobs.assets import NewOutput, asset_of, blob_of, delete_unused, from_json, output_values
+from genyard.jobs.assets import (
+    NewOutput,
+    asset_of,
+    blob_of,
+    delete_unused,
+    from_json,
+    output_values,
+    refused_owner,
+)
 from genyard.jobs.model import Asset, Event, Job, JobState, Standing
 from genyard.jobs.records import (
     Claim,
@@ -69,7 +77,7 @@ class Jobs:
             if refused.sqlstate == "GY010":
                 await self._refuse_unless_known(job, refused)
                 return None
-            raise refused_by_money(refused) or refused from None
+            raise refused_owner(refused) or refused_by_money(refused) or refused from None
         if row is None:
             return None
         told = {"job_id": job.id, "event_seq": 1, "kind": "queued"}

@@ -21,6 +21,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from genyard.database import Connection
 from genyard.jobs.callbacks.sender import Callbacks
+from genyard.jobs.housekeeping.keeper import Keeper
 from genyard.jobs.runner import Runner
 from genyard.jobs.store import Jobs
 from genyard.telemetry import get_logger
@@ -38,8 +39,11 @@ _LOCK_CLASS: Final = 7264
 class Worker:
     """Register, run, sweep; `serve` ends when it is canceled, handing what runs to others."""
 
-    def __init__(self, *, jobs: Jobs, runner: Runner, concurrency: int, callbacks: Callbacks) -> None:
+    def __init__(
+        self, *, jobs: Jobs, runner: Runner, concurrency: int, callbacks: Callbacks, keeper: Keeper
+    ) -> None:
         self._jobs = jobs
+        self._keeper = keeper
         self._runner = runner
         self._concurrency = concurrency
         self._callbacks = callbacks
@@ -52,6 +56,7 @@ class Worker:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._sweep())
                     group.create_task(self._callbacks.serve(worker_id))
+                    group.create_task(self._keeper.serve())
                     group.create_task(self._drive(worker_id, ready or asyncio.Event()))
         finally:
             await self._runner.handed_on()

@@ -224,7 +224,8 @@ class Ledger:
         async with self._database.transaction() as connection:
             for number, one in sorted(enumerate(rows), key=lambda each: each[1].owner):
                 owner = await _row(connection, "ensure_owner", {"id": uuid4(), "name": one.owner})
-                assert owner is not None
+                if owner is None:
+                    raise GenyardError(Code.request_conflict, f"{one.owner} is being deleted", field="owner")
                 values = _values(owner["id"], "opening", one.credits, one.reason, actor, one.key)
                 made[number] = await _move(connection, values) if one.credits else None
         return [made[number] for number in range(len(rows))]

@@ -7,8 +7,9 @@ SELECT name, tier FROM owners WHERE id = %(owner_id)s;
 SELECT id FROM owners WHERE name = %(name)s;
 
 -- name: ensure_owner
+-- No row for one that is being deleted.
 INSERT INTO owners (id, name) VALUES (%(id)s, %(name)s)
-ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id;
+ON CONFLICT (name) DO UPDATE SET name = excluded.name WHERE owners.deleting_at IS NULL RETURNING id;
 
 -- name: balance
 SELECT available, reserved FROM balances WHERE owner_id = %(owner_id)s;

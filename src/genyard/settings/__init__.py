@@ -31,12 +31,14 @@ from genyard.errors import Code, GenyardError
 from genyard.media import MediaLimits
 from genyard.settings.asking import PolicySettings, WebhookSettings
 from genyard.settings.environment import FIELDS, PROVIDER_NEEDS, apply
+from genyard.settings.keeping import AlertSettings, RetentionSettings
 from genyard.settings.money import Budget, BudgetSettings, CreditSettings, Dollars, PriceRow
 from genyard.settings.turns import DEFAULT_TIER, QueueSettings, TierSettings
 
 __all__ = [
     "DEFAULT_TIER",
     "PROVIDER_NEEDS",
+    "AlertSettings",
     "Budget",
     "BudgetSettings",
     "CreditSettings",
@@ -44,6 +46,7 @@ __all__ = [
     "PolicySettings",
     "PriceRow",
     "QueueSettings",
+    "RetentionSettings",
     "ServerSettings",
     "Settings",
     "StorageSettings",
@@ -205,6 +208,8 @@ class Settings(_Frozen):
     queue: QueueSettings = QueueSettings()
     webhooks: WebhookSettings = WebhookSettings()
     before_submit: PolicySettings = PolicySettings()
+    retention: RetentionSettings = RetentionSettings()
+    alerts: AlertSettings = AlertSettings()
     stage_concurrency: int = Field(default=200, ge=1)
     log_level: LogLevel = "warning"
     log_json: bool = False

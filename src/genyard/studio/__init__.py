@@ -21,6 +21,7 @@ from genyard.catalog import Binding, Catalog
 from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import Assets, NewOutput
 from genyard.jobs.hooks import Hooks
+from genyard.jobs.housekeeping.keeper import Keeper
 from genyard.jobs.live import Live, next_notice
 from genyard.jobs.model import Asset, Event, Job, JobState, Standing, new_id
 from genyard.jobs.records import NewJob, Spending
@@ -77,6 +78,7 @@ class Studio:
         ledger: Ledger,
         paying: Paying,
         webhooks: Webhooks,
+        keeper: Keeper,
         policy: Policy | None = None,
     ) -> None:
         self._jobs = jobs
@@ -101,6 +103,7 @@ class Studio:
         self.ledger = ledger
         self.signer = signer
         self.webhooks = webhooks
+        self.keeper = keeper
         self._policy = policy
 
     # ---- jobs ----
@@ -385,7 +388,11 @@ class Studio:
             facts={},
             delivered=True,
         )
-        asset = await self._assets.insert(owner_id, new, words)
+        try:
+            asset = await self._assets.insert(owner_id, new, words)
+        except GenyardError:
+            await self._storage.delete(blob.object)
+            raise
         if asset.object != blob.object:
             await self._storage.delete(blob.object)
         return asset
@@ -451,6 +458,14 @@ class Studio:
     async def paused(self) -> dict[str, dict[str, Any]]:
         """Endpoints at which nothing new starts: since when, and why."""
         return await self._jobs.paused()
+
+    async def pause(self, endpoint: str, why: str = "") -> None:
+        """Nothing new starts there; what runs goes on. `request.not_found`."""
+        require_storable(why, "why")
+        await self._jobs.pause(endpoint, why)
+
+    async def resume(self, endpoint: str) -> None:
+        await self._jobs.resume(endpoint)
 
     def routes(self) -> list[dict[str, Any]]:
         """Where requests for each operation go when no model is named."""

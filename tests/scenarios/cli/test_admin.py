@@ -43,3 +43,43 @@ async def test_owners_are_put_into_tiers_that_the_settings_name(cli: Cli) -> Non
         assert (await cli("owners", "set", "nobody", "--tier", "free")).status == 3
     finally:
         await cli("keys", "revoke", key["prefix"])
+
+
+async def test_an_owner_is_deleted_and_the_command_says_what_stays(cli: Cli) -> None:
+    key = (await cli("keys", "create", "leaver", "--json")).document
+    await cli("credits", "grant", "leaver", "5", "--reason", "welcome")
+    asked = await cli("owners", "delete", "leaver")
+    assert asked.status != 0
+    assert key["prefix"] in (await cli("keys", "list")).out
+    deleted = await cli("owners", "delete", "leaver", "--yes")
+    assert (deleted.status, deleted.out.strip()) == (0, "leaver is deleted")
+    assert "1 movements, 1 with a reason" in deleted.err
+    assert "leaver" not in (await cli("owners")).out + (await cli("keys", "list")).out
+    assert (await cli("owners", "delete", "leaver", "--yes")).status == 3
+    assert (await cli("owners", "delete", "local", "--yes")).status == 2
+
+
+async def test_monitoring_is_told_by_the_status_that_somebody_has_to_look(cli: Cli) -> None:
+    calm = await cli("admin", "--check")
+    assert (calm.status, calm.out) == (0, "ok\n")
+    await cli("admin", "pause", "preview")
+    try:
+        made = (await cli("generate", "a slime", "--size", "64x64", "--detach", "--json")).document
+        checked = await cli("admin", "--check", "--json")
+        assert checked.status == 10
+        assert [one["code"] for one in checked.document["alerts"]] == ["worker.none"]
+        assert "no worker is alive" in (await cli("admin", "--check")).out
+        assert (await cli("admin")).status == 0
+        await cli("cancel", made["id"])
+    finally:
+        await cli("admin", "resume", "preview")
+
+
+async def test_what_would_go_is_shown_before_it_goes(cli: Cli) -> None:
+    (Path(cli.folder) / "genyard.toml").write_text("[retention]\njobs = 1\noutputs = 1\nuploads = 1\n")
+    shown = (await cli("admin", "clean", "--dry-run", "--orphans", "--json")).document
+    assert shown["dry_run"]
+    assert {"jobs", "outputs", "output_bytes", "uploads", "events", "callbacks", "orphans"} <= shown.keys()
+    assert "would go" in (await cli("admin", "clean", "--dry-run")).out
+    assert (await cli("admin", "clean")).status == 0
+    assert (await cli("admin", "clean", "--adopt")).status == 2

@@ -1,16 +1,19 @@
-"""Commands of the person who runs genyard: admin, admin pause, admin resume."""
+"""Commands of the person who runs genyard: admin, admin pause, admin resume, admin clean."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import genyard.frontends.cli.options as o
-from genyard.frontends.cli.exits import print_json
+from genyard.frontends.cli.exits import ALERTS, print_json, wrong
 from genyard.frontends.cli.session import Session, perform
 from genyard.frontends.cli.table import summary
+
+if TYPE_CHECKING:
+    from genyard.jobs.housekeeping.alerts import Alert
 
 admin_app = typer.Typer(invoke_without_command=True, help=summary("admin"))
 
@@ -23,7 +26,14 @@ def add_to(app: typer.Typer) -> None:
 
 
 @admin_app.callback()
-def admin(context: typer.Context, json: o.Json = False) -> None:
+def admin(
+    context: typer.Context,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help=f"For monitoring: alerts alone; status {ALERTS} where there are any."),
+    ] = False,
+    json: o.Json = False,
+) -> None:
     if context.invoked_subcommand is None:
         perform(context, _overview)
 
@@ -45,18 +55,85 @@ def resume(context: typer.Context, endpoint: Endpoint, json: o.Json = False) -> 
     perform(context, _resume)
 
 
-async def _overview(session: Session) -> None:
-    from dataclasses import asdict
+@admin_app.command()
+def clean(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    orphans: Annotated[
+        bool, typer.Option("--orphans", help="Objects of the store that no row names, too.")
+    ] = False,
+    adopt: Annotated[
+        bool,
+        typer.Option(
+            "--adopt", help="With --orphans: the store was another database's, which is not used any more."
+        ),
+    ] = False,
+    json: o.Json = False,
+) -> None:
+    """Let go now what [retention] in genyard.toml says, and what nobody needs."""
+    perform(context, _clean)
 
+
+async def _overview(session: Session) -> int:
     async with session.open() as product:
-        workers = await product.jobs.workers()
-        queues = await product.jobs.queues(list(product.studio.endpoints))
-        spending = await product.studio.spending()
+        overview = await product.keeper.overseer.look()
+    check = session.options["check"]
     if session.as_json:
-        print_json({"workers": workers, "endpoints": queues, "spending": [asdict(one) for one in spending]})
+        print_json({"ok": not overview.alerts, **overview.as_json()})
+    elif not check:
+        _print_workers(overview.workers)
+        spending = {one.endpoint: f"${one.usd:.2f} of ${one.cap:.2f}" for one in overview.spending}
+        _print_queues(overview.endpoints, spending)
+    if not session.as_json:
+        _print_alerts(overview.alerts, check)
+    return ALERTS if check and overview.alerts else 0
+
+
+def _print_alerts(alerts: Sequence[Alert], check: bool) -> None:
+    for alert in alerts:
+        since = f" (since {alert.since.astimezone():%d %b %H:%M})" if alert.since else ""
+        typer.secho(f"{alert.code}: ", nl=False, fg="red")
+        typer.echo(f"{alert.message}{since}")
+    if check and not alerts:
+        typer.echo("ok")
+
+
+async def _clean(session: Session) -> None:
+    dry, with_orphans = session.options["dry_run"], session.options["orphans"]
+    if session.options["adopt"] and not with_orphans:
+        raise wrong("--adopt is about the store: give --orphans, too", "--adopt")
+    async with session.open() as product:
+        keeper = product.keeper
+        gone: dict[str, Any] = dict(await (keeper.retention.would_go() if dry else keeper.retention.go()))
+        if not dry:
+            gone["objects"] = await keeper.removal.sweep_objects()
+        if with_orphans:
+            swept = await (
+                keeper.orphans.look() if dry else keeper.orphans.go(adopt=session.options["adopt"])
+            )
+            gone["orphans"] = swept.as_json()
+    if session.as_json:
+        print_json({"dry_run": dry, **gone})
         return
-    _print_workers(workers)
-    _print_queues(queues, {one.endpoint: f"${one.usd:.2f} of ${one.cap:.2f}" for one in spending})
+    _print_gone(gone, "would go" if dry else "went")
+
+
+def _print_gone(gone: Mapping[str, Any], how: str) -> None:
+    for name, number in gone.items():
+        if name == "orphans":
+            typer.echo(
+                f"orphans: {number['objects']} objects ({_size(number['bytes'])}) and {number['files']} unfinished "
+                f"files {how}; {number['missing']} files of assets are missing"
+            )
+            for one in number["examples"]:
+                typer.echo(f"  missing: {one}")
+        elif not name.endswith("_bytes"):
+            size = gone.get(f"{name.removesuffix('s')}_bytes")
+            typer.echo(f"{name}: {number} {how}" + (f", {_size(size)}" if size is not None else ""))
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{count / 2**10:.1f} KiB"
 
 
 def _print_workers(workers: Sequence[Row]) -> None:

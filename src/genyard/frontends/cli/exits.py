@@ -11,9 +11,11 @@ import typer
 from genyard.errors import Code, GenyardError, Remedy
 
 INTERRUPTED: Final = 130
+#: `genyard admin --check` found something to look at.
+ALERTS: Final = 10
 
 #: 1 a defect · 2 the request · 3 nothing there · 4 not allowed · 5 later · 6 the place failed ·
-#: 7 settings, keys, disk, models · 8 content refused · 9 canceled or expired · 130 interrupted
+#: 7 settings, keys, disk, models · 8 content refused · 9 canceled or expired · 10 alerts · 130 interrupted
 EXIT_STATUS: Final[Mapping[Code, int]] = {
     Code.internal: 1,
     Code.request_invalid: 2,

@@ -25,14 +25,17 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "delete": ("jobs", "Delete a job for good, with everything that it made."),
     "assets": ("assets", "List and search stored pictures, videos and sounds."),
     "keys": ("keys", "API keys: who may use the HTTP API from elsewhere."),
-    "owners": ("owners", "Who has keys, and in which tier; `owners set NAME --tier TIER` changes it."),
+    "owners": (
+        "owners",
+        "Who has keys, and in which tier; `owners set NAME --tier TIER`, `owners delete NAME`.",
+    ),
     "credits": (
         "credits",
         "What owners have and pay: balances, statements, gifts, refunds, the proof of the books.",
     ),
     "admin": (
         "admin",
-        "Workers, queues, oldest waits, spending; `admin pause ENDPOINT`, `admin resume ENDPOINT`.",
+        "Workers, queues, oldest waits, spending, alerts; `admin pause`, `admin resume`, `admin clean`.",
     ),
     "webhooks": ("webhooks", "Callbacks: what was told to whom; `webhooks resend ID`, `webhooks secret`."),
     "serve": ("service", "The HTTP API and its page."),

@@ -11,7 +11,19 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from genyard.frontends.http import assets, credits, errors, events, files, hooks, jobs, page, places, webhooks
+from genyard.frontends.http import (
+    admin,
+    assets,
+    credits,
+    errors,
+    events,
+    files,
+    hooks,
+    jobs,
+    page,
+    places,
+    webhooks,
+)
 from genyard.frontends.http.access import Access
 from genyard.frontends.http.bodies import JobBody
 from genyard.frontends.http.caller import Parts
@@ -25,7 +37,7 @@ from genyard.studio.links import Links
 from genyard.studio.planning import GENYARD_VERSION
 
 _ROUTERS: Final = tuple(
-    room.router for room in (jobs, events, assets, files, places, credits, webhooks, hooks, page)
+    room.router for room in (jobs, events, assets, files, places, credits, webhooks, admin, hooks, page)
 )
 
 _JSON_BYTES: Final = 4 * 1024 * 1024

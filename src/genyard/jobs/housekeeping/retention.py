@@ -1,0 +1,98 @@
+"""What goes by age: jobs, events, outputs, uploads, messages. Nothing that is not asked for.
+
+A tag keeps (`keep`, unless the settings name others). An asset stays while a job that stays was given it. Ages are read
+from ids, which begin with the time at which they were made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from genyard.database import Database, load_queries
+from genyard.jobs.housekeeping.removal import PAUSE_SECONDS, Removal
+from genyard.settings import RetentionSettings
+from genyard.telemetry import get_logger
+
+_log = get_logger(__name__)
+_SQL = load_queries("genyard.jobs.housekeeping")
+
+_BATCH: Final = 200
+_FIRST: Final = UUID(int=0)
+
+
+class Retention:
+    def __init__(self, *, database: Database, removal: Removal, settings: RetentionSettings) -> None:
+        self._database = database
+        self._removal = removal
+        self._settings = settings
+
+    async def would_go(self, now: datetime | None = None) -> Mapping[str, int]:
+        """What `go` would remove now: counts and bytes."""
+        now = now or datetime.now(UTC)
+        days = self._days()
+        row = await self._database.row(
+            _SQL("would_go"),
+            **{kind: _bound(now, days[kind]) for kind in days},
+            keep=list(self._settings.keep_tags),
+            callbacks_before=_before(now, days["callbacks"]),
+        )
+        assert row is not None
+        return row
+
+    async def go(self, now: datetime | None = None) -> Mapping[str, int]:
+        """Removes it, batch by batch; jobs first, because they keep what they were given. How many of each went."""
+        now = now or datetime.now(UTC)
+        days, keep = self._days(), list(self._settings.keep_tags)
+        jobs = _bound(now, days["jobs"])
+        gone = {
+            "jobs": await self._all("retire_jobs", jobs, keep=keep),
+            "outputs": await self._all(
+                "retire_assets", _bound(now, days["outputs"]), keep=keep, jobs_bound=jobs, outputs=True
+            ),
+            "uploads": await self._all(
+                "retire_assets", _bound(now, days["uploads"]), keep=keep, jobs_bound=jobs, outputs=False
+            ),
+            "events": await self._all("retire_events", _bound(now, days["events"])),
+            "callbacks": await self._all(
+                "retire_callbacks", _bound(now, days["callbacks"]), before=_before(now, days["callbacks"])
+            ),
+        }
+        await self._database.execute(_SQL("retire_the_rest"))
+        if any(gone.values()):
+            _log.info("retention", **gone)
+        return gone
+
+    async def _all(self, query: str, bound: UUID | None, **values: Any) -> int:
+        count, after = 0, _FIRST
+        while bound is not None:
+            row = await self._removal.batch(query, after=after, bound=bound, limit=_BATCH, **values)
+            count += row["count"]
+            if row["last"] is None:
+                break
+            after = row["last"]
+            await asyncio.sleep(PAUSE_SECONDS)
+        return count
+
+    def _days(self) -> dict[str, int | None]:
+        given = self._settings
+        return {
+            "jobs": given.jobs,
+            "outputs": given.outputs,
+            "uploads": given.uploads,
+            "events": given.events,
+            "callbacks": given.callbacks,
+        }
+
+
+def _before(now: datetime, days: int | None) -> datetime | None:
+    return None if days is None else now - timedelta(days=days)
+
+
+def _bound(now: datetime, days: int | None) -> UUID | None:
+    """The first id of that moment."""
+    before = _before(now, days)
+    return None if before is None else UUID(int=max(0, int(before.timestamp() * 1000)) << 80)

@@ -423,6 +423,7 @@ async def build(
             webhooks=Webhooks(deliveries=deliveries, outbound=outbound),
             keeper=keeper,
             policy=_policy(settings.before_submit, asking),
+            grace=settings.server.disconnect_seconds,
         )
         callbacks = Callbacks(
             deliveries=deliveries,

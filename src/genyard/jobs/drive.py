@@ -22,12 +22,22 @@ from genyard.jobs.records import Claim
 from genyard.jobs.store import Jobs
 from genyard.providers import Media, Plan, Provider, Ref, Snapshot, State
 from genyard.storage import Storage
+from genyard.telemetry import get_logger
+
+_log = get_logger(__name__)
 
 #: A place that answers nothing for this long has lost the run, as far as anybody can tell.
 GIVE_UP_SECONDS: Final = 900.0
 _TICK_SECONDS: Final = 0.2
 _PREVIEW_SECONDS: Final = 1.0
+#: A cancel that was not taken is tried again after so many seconds, and that often at most.
 _CANCEL_PAUSE_SECONDS: Final = 1.0
+_CANCEL_TRIES: Final = 30
+#: A place that has said "stopped" and goes on is told again after so many seconds.
+_CANCEL_AGAIN_SECONDS: Final = 10.0
+_WORTH_ANOTHER_CANCEL: Final = frozenset(
+    {Code.provider_unreachable, Code.provider_busy, Code.provider_timeout, Code.provider_failed}
+)
 
 T = TypeVar("T")
 
@@ -63,13 +73,42 @@ async def even_if_stopped(work: Coroutine[Any, Any, T], seconds: float) -> T:
         raise
 
 
-async def to_the_end(provider: Provider, ref: Ref, clock: Callable[[], float]) -> Snapshot:
+class Meter:
+    """How long a run has been seen running, for places that do not say it. `ran`: what was seen of it before."""
+
+    def __init__(self, clock: Callable[[], float], ran: float | None = None) -> None:
+        self._clock = clock
+        self._since = None if ran is None else clock() - ran
+        self._until: float | None = None
+        self.began_kept = ran is not None
+        self.never_ran = False
+
+    def see(self, snapshot: Snapshot) -> None:
+        self._until = self._clock()
+        if snapshot.state is State.running and self._since is None:
+            self._since = self._until
+
+    @property
+    def ran(self) -> float | None:
+        """Seconds from when it was first seen running until now."""
+        return None if self._since is None else self._clock() - self._since
+
+    @property
+    def seconds(self) -> float | None:
+        """From when it was first seen running until it was seen last; zero where the place says that it never ran."""
+        if self._since is None or self._until is None:
+            return 0.0 if self.never_ran else None
+        return max(0.0, self._until - self._since)
+
+
+async def to_the_end(provider: Provider, ref: Ref, clock: Callable[[], float], meter: Meter) -> Snapshot:
     """Only watching: nobody is told, nothing is canceled."""
     previous: Snapshot | None = None
     silent_since = clock()
     while True:
         try:
             previous = await provider.observe(ref, previous, asyncio.Event())
+            meter.see(previous)
             silent_since = clock()
         except GenyardError as error:
             if error.code is not Code.provider_unreachable or clock() - silent_since > GIVE_UP_SECONDS:
@@ -95,6 +134,7 @@ class Drive:
     ) -> None:
         self.ref: Ref | None = None
         self.sent = not claim.fresh
+        self.meter = Meter(around.clock, claim.ran)
         self._around = around
         self._claim = claim
         self._unsent = unsent
@@ -104,6 +144,8 @@ class Drive:
         self._wake = asyncio.Event()
         self._cancel_wanted = False
         self._cancel_sent = False
+        self._cancel_again_at = float("-inf")
+        self._cancel_tries = 0
         self._preview: str | None = None
         self._told_at = around.clock()
         self._told: tuple[object, ...] = ()
@@ -194,13 +236,14 @@ class Drive:
         previous: Snapshot | None = None
         silent_since: float | None = None
         while True:
-            if self._cancel_wanted and not self._cancel_sent:
+            if self._cancel_wanted and self._around.clock() >= self._cancel_again_at:
                 detached = await self._cancel(ref)
                 if detached is not None:
                     return detached
             try:
                 snapshot = await self._provider.observe(ref, previous, self._wake)
                 self._wake.clear()
+                self.meter.see(snapshot)
                 silent_since = None
             except GenyardError as error:
                 if error.code is not Code.provider_unreachable:
@@ -223,18 +266,25 @@ class Drive:
         return snapshot
 
     async def _cancel(self, ref: Ref) -> Snapshot | None:
-        """A last snapshot where the place cannot cancel: the run goes on there without us."""
+        """A last snapshot where the place cannot, or will not, cancel: the run goes on there without us."""
         if self._provider.capabilities.cancel == "no":
             return DETACHED
         try:
             canceled = await self._provider.cancel(ref)
         except GenyardError as error:
-            if error.code is not Code.provider_unreachable:
-                raise
-            await asyncio.sleep(_CANCEL_PAUSE_SECONDS)
+            self._cancel_tries += (
+                error.code is not Code.provider_unreachable
+            )  # how long that may last, `_observe` says
+            if error.code not in _WORTH_ANOTHER_CANCEL or self._cancel_tries >= _CANCEL_TRIES:
+                _log.warning("a cancel was refused; the run goes on at its place", code=error.code.value)
+                return DETACHED
+            asked = error.context.get("retry_after") or 0.0
+            await asyncio.sleep(min(max(_CANCEL_PAUSE_SECONDS, asked), _CANCEL_AGAIN_SECONDS))
             self._wake.set()
             return None
         self._cancel_sent = True
+        self._cancel_again_at = self._around.clock() + _CANCEL_AGAIN_SECONDS
+        self.meter.never_ran = canceled.was_running is False
         return DETACHED if canceled.refused else None
 
     async def _wait_in_silence(self, error: GenyardError, since: float) -> None:
@@ -287,9 +337,16 @@ class Drive:
                 "preview": preview is not None,
             }
         )
+        ran = None if self.meter.began_kept else self.meter.ran
         kept = await self._around.jobs.record_progress(
-            self._claim, progress=snapshot.progress, detail=snapshot.detail, preview_key=preview, told=told
+            self._claim,
+            progress=snapshot.progress,
+            detail=snapshot.detail,
+            preview_key=preview,
+            told=told,
+            ran=ran,
         )
+        self.meter.began_kept = self.meter.began_kept or ran is not None
         if preview != old_preview and old_preview is not None:
             await self._around.storage.delete(old_preview)
         return preview if kept else None

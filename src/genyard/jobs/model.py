@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from genyard.providers import Cost
@@ -143,7 +143,8 @@ class Asset:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One try, as it can be seen on the job. `paid` runs whose `cost` is None cost something that nobody has told."""
+    """One try, as it can be seen on the job. `paid` runs whose `cost` is None cost something that nobody has told.
+    `seconds` of execution are what the place reported, else measured from when it was first seen running."""
 
     stage: int
     number: int
@@ -151,6 +152,7 @@ class Attempt:
     state: AttemptState
     word: str | None
     seconds: float | None
+    seconds_source: Literal["reported", "measured"] | None
     waited: float | None
     paid: bool
     cost: Cost | None
@@ -167,6 +169,7 @@ class Attempt:
             "state": self.state.value,
             "word": self.word,
             "seconds": self.seconds,
+            "seconds_source": self.seconds_source,
             "waited": self.waited,
             "cost": None if self.cost is None else {"usd": self.cost.usd, "source": self.cost.source},
             "error": self.error,
@@ -243,6 +246,7 @@ class Job:
     credits: Credits | None = None
     webhook: Mapping[str, Any] | None = None
     policy: Mapping[str, Any] | None = None
+    grace: float | None = None
     outputs: tuple[Asset, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     queue: Standing | None = None
@@ -270,8 +274,10 @@ class Job:
             "webhook_events": list(self.webhook["events"]) if self.webhook else [],
             "webhook_prompts": self.webhook["prompts"] if self.webhook else False,
             "policy": self.policy,
+            "on_disconnect": "continue" if self.grace is None else "cancel",
             "queue": self.queue.as_json() if self.queue else None,
             "cost": self._cost(),
+            "gpu_seconds": self._gpu_seconds(),
             "credits": asdict(self.credits) if self.credits else None,
             "outputs": [asset.as_json() for asset in self.outputs],
             "attempts": [attempt.as_json() for attempt in self.attempts],
@@ -284,6 +290,20 @@ class Job:
             return None
         known = [one.cost.usd for one in left if one.cost is not None]
         return {"usd": sum(known) if known else None, "complete": len(known) == len(left)}
+
+    def _gpu_seconds(self) -> dict[str, Any] | None:
+        """Of all attempts that left: the known sum, whether a part of it is only measured, or not known (yet)."""
+        left = [one for one in self.attempts if one.submitted_at is not None]
+        if not left:
+            return None
+        known = [one.seconds for one in left if one.seconds is not None]
+        sources = {one.seconds_source for one in left if one.seconds is not None}
+        source = "measured" if "measured" in sources else "reported" if known else None
+        return {
+            "seconds": sum(known) if known else None,
+            "source": source,
+            "complete": len(known) == len(left),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

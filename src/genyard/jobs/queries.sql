@@ -9,25 +9,26 @@
 WITH job AS (
     INSERT INTO jobs (id, owner_id, state, request, operation, prompt, tags, trace_id, priority, idempotency_key,
                       request_hash, rerun_of, previews, embed_prompt, expires_at, event_seq, credits, credit_terms,
-                      webhook, policy)
+                      webhook, policy, grace, watched_until)
     VALUES (%(id)s, %(owner_id)s, 'queued', %(request)s, %(operation)s, %(prompt)s, %(tags)s, %(trace_id)s,
             %(priority)s, %(idempotency_key)s, %(request_hash)s, %(rerun_of)s, %(previews)s, %(embed_prompt)s,
-            %(expires_at)s, 1, %(credits)s, %(credit_terms)s, %(webhook)s, %(policy)s)
+            %(expires_at)s, 1, %(credits)s, %(credit_terms)s, %(webhook)s, %(policy)s, %(grace)s::float,
+            now() + %(grace)s::float * interval '1 second')
     ON CONFLICT (owner_id, idempotency_key) DO NOTHING
     RETURNING *
 ), stage AS (
     INSERT INTO stages (id, job_id, owner_id, position, state, endpoint, model, steps, plan, priority, ready_at,
-                        reserved_usd)
+                        reserved_usd, rebuys)
     SELECT (s->>'id')::uuid, job.id, job.owner_id, n - 1, CASE n WHEN 1 THEN 'ready' ELSE 'waiting' END,
            s->>'endpoint', s->>'model', s->'steps', s->'plan', job.urgency, CASE n WHEN 1 THEN now() END,
-           (s->>'reserved_usd')::numeric
+           (s->>'reserved_usd')::numeric, coalesce((s->>'rebuys')::boolean, false)
     FROM job, jsonb_array_elements(%(stages)s) WITH ORDINALITY AS given(s, n)
 ), event AS (
     INSERT INTO events (job_id, seq, kind) SELECT id, 1, 'queued' FROM job
 )
 SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority, rerun_of, previews,
        embed_prompt, detail, progress, preview_key, error, event_seq, created_at, started_at, finished_at, expires_at,
-       webhook, policy,
+       webhook, policy, grace,
        CASE WHEN credits IS NOT NULL THEN
            jsonb_build_object('price', credits, 'reserved', credits, 'charged', 0, 'refunded', 0) END AS credits
 FROM job;
@@ -70,7 +71,7 @@ FROM unhurried;
 WITH stage AS (
     UPDATE stages SET worker_id = %(worker_id)s
     WHERE id = %(stage_id)s AND epoch = %(epoch)s AND state = 'running'
-    RETURNING id, job_id, endpoint, plan, position, reserved_usd
+    RETURNING id, job_id, endpoint, plan, position, reserved_usd, rebuys
 ), job AS (
     UPDATE jobs SET state = 'running', started_at = now(), event_seq = event_seq + 1
     FROM stage WHERE jobs.id = stage.job_id AND jobs.state = 'queued'
@@ -93,6 +94,9 @@ SELECT stage.id AS stage_id, stage.job_id, stage.endpoint, stage.plan, stage.pos
        jobs.expires_at IS NOT NULL AND jobs.expires_at <= now() AND jobs.state = 'queued' AS expired,
        open.id AS open_key, open.ref AS open_ref, open.number AS open_number,
        opened.id AS new_key, opened.number AS new_number,
+       extract(epoch FROM now() - open.began_at)::float AS ran, stage.rebuys,
+       (SELECT count(*) FROM tried WHERE finished_at IS NOT NULL AND (submitted_at IS NOT NULL OR state = 'lost'))
+           AS bought,
        (SELECT event_seq FROM job) AS started_seq
 FROM stage JOIN jobs ON jobs.id = stage.job_id
 LEFT JOIN tried open ON open.state IN ('submitting', 'running')
@@ -105,12 +109,14 @@ WITH stage AS (
     FROM attempts a
     WHERE stages.id = %(stage_id)s AND stages.epoch = %(epoch)s AND stages.state = 'canceled'
       AND a.stage_id = stages.id AND a.state = 'detached' AND a.finished_at IS NULL
-    RETURNING stages.id, stages.job_id, stages.endpoint, stages.plan, stages.position, a.id AS key, a.number, a.ref
+    RETURNING stages.id, stages.job_id, stages.endpoint, stages.plan, stages.position, a.id AS key, a.number, a.ref,
+              a.began_at
 )
 SELECT stage.id AS stage_id, stage.job_id, stage.endpoint, stage.plan, stage.position,
        jobs.owner_id, jobs.state AS job_state, jobs.trace_id, jobs.prompt, jobs.tags, jobs.previews, false AS expired,
        stage.key AS open_key, stage.ref AS open_ref, stage.number AS open_number,
-       NULL::uuid AS new_key, NULL::integer AS new_number, NULL::integer AS started_seq
+       NULL::uuid AS new_key, NULL::integer AS new_number, NULL::integer AS started_seq,
+       extract(epoch FROM now() - stage.began_at)::float AS ran, false AS rebuys, 0 AS bought
 FROM stage JOIN jobs ON jobs.id = stage.job_id;
 
 -- name: record_ref
@@ -128,8 +134,12 @@ RETURNING attempts.id, CASE WHEN %(started_seq)s::integer IS NOT NULL
 
 -- name: record_progress
 -- Throttled by the runner. Watchers hear of it by NOTIFY; the row is for whoever asks later. Losing the last of
--- them in a crash does not matter, so nobody waits for the disk.
-WITH unhurried AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
+-- them in a crash does not matter, so nobody waits for the disk. `ran`: seconds since it was first seen running, once.
+WITH unhurried AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)), began AS (
+    UPDATE attempts SET began_at = now() - %(ran)s::float * interval '1 second' FROM stages
+    WHERE %(ran)s::float IS NOT NULL AND attempts.id = %(key)s AND attempts.began_at IS NULL
+      AND stages.id = attempts.stage_id AND stages.epoch = %(epoch)s AND stages.state = 'running'
+)
 UPDATE jobs SET progress = %(progress)s, detail = %(detail)s, preview_key = coalesce(%(preview_key)s, preview_key)
 FROM stages, unhurried
 WHERE stages.id = %(stage_id)s AND stages.epoch = %(epoch)s AND stages.state = 'running'
@@ -145,7 +155,7 @@ WITH stage AS (
     RETURNING id, job_id, position, owner_id
 ), attempt AS (
     UPDATE attempts SET state = 'succeeded', finished_at = now(), word = %(word)s, seconds = %(seconds)s,
-           waited = %(waited)s, cost_usd = %(cost_usd)s, cost_source = %(cost_source)s
+           seconds_source = %(seconds_source)s, waited = %(waited)s, cost_usd = %(cost_usd)s, cost_source = %(cost_source)s
     FROM stage WHERE attempts.stage_id = stage.id AND attempts.id = %(key)s
 ), given AS (
     SELECT * FROM jsonb_to_recordset(%(outputs)s) AS o(
@@ -174,13 +184,15 @@ WITH stage AS (
 ), job AS (
     UPDATE jobs SET state = CASE before.state WHEN 'running' THEN 'succeeded' ELSE 'canceled' END,
            finished_at = now(), detail = NULL, preview_key = NULL, event_seq = event_seq + 1,
-           progress = CASE before.state WHEN 'running' THEN 1 ELSE progress END
+           progress = CASE before.state WHEN 'running' THEN 1 ELSE progress END,
+           error = CASE before.state WHEN 'canceling' THEN cancel_error END
     FROM before
     WHERE jobs.id = before.id AND before.state IN ('running', 'canceling')
       AND (before.state = 'canceling' OR NOT EXISTS (SELECT FROM next))
-    RETURNING jobs.id, jobs.state, jobs.event_seq
+    RETURNING jobs.id, jobs.state, jobs.event_seq, jobs.error
 ), event AS (
-    INSERT INTO events (job_id, seq, kind) SELECT id, event_seq, state FROM job
+    INSERT INTO events (job_id, seq, kind, data)
+    SELECT id, event_seq, state, CASE WHEN error IS NULL THEN '{}' ELSE jsonb_build_object('error', error) END FROM job
 )
 SELECT stage.job_id, (SELECT endpoint FROM next) AS next_endpoint,
        (SELECT state FROM job) AS kind, (SELECT event_seq FROM job) AS event_seq,
@@ -198,7 +210,7 @@ WITH stage AS (
     RETURNING id, job_id
 ), attempt AS (
     UPDATE attempts SET state = %(attempt_state)s, error = %(error)s, word = %(word)s, seconds = %(seconds)s,
-           waited = %(waited)s, cost_usd = %(cost_usd)s, cost_source = %(cost_source)s,
+           seconds_source = %(seconds_source)s, waited = %(waited)s, cost_usd = %(cost_usd)s, cost_source = %(cost_source)s,
            finished_at = CASE WHEN %(attempt_state)s = 'detached' THEN NULL ELSE now() END
     FROM stage WHERE attempts.stage_id = stage.id AND attempts.state IN ('submitting', 'running')
 ), others AS (
@@ -206,7 +218,8 @@ WITH stage AS (
     WHERE stages.job_id = stage.job_id AND stages.state IN ('waiting', 'ready')
 ), job AS (
     UPDATE jobs SET state = CASE WHEN state = 'canceling' THEN 'canceled' ELSE %(job_state)s END,
-           error = %(error)s, finished_at = now(), detail = NULL, preview_key = NULL, event_seq = event_seq + 1
+           error = CASE WHEN state = 'canceling' THEN coalesce(cancel_error, %(error)s::jsonb) ELSE %(error)s::jsonb END,
+           finished_at = now(), detail = NULL, preview_key = NULL, event_seq = event_seq + 1
     FROM stage WHERE jobs.id = stage.job_id AND jobs.state IN ('queued', 'running', 'canceling')
     RETURNING jobs.id, jobs.state, jobs.event_seq, jobs.error
 ), event AS (
@@ -222,7 +235,8 @@ WITH stage AS (
     WHERE id = %(stage_id)s AND epoch = %(epoch)s AND state = 'canceled'
     RETURNING id, job_id, owner_id
 ), attempt AS (
-    UPDATE attempts SET finished_at = now(), word = %(word)s, seconds = %(seconds)s, waited = %(waited)s,
+    UPDATE attempts SET finished_at = now(), word = %(word)s, seconds = %(seconds)s,
+           seconds_source = %(seconds_source)s, waited = %(waited)s,
            cost_usd = %(cost_usd)s, cost_source = %(cost_source)s
     FROM stage
     WHERE attempts.stage_id = stage.id AND attempts.id = %(key)s AND attempts.state = 'detached'
@@ -252,17 +266,21 @@ SELECT genyard_tell('wake', stages.job_id, '') FROM attempts JOIN stages ON stag
 WHERE attempts.id = %(key)s AND attempts.endpoint = %(endpoint)s AND attempts.finished_at IS NULL;
 
 -- name: retry_stage
--- The attempt is over, the stage may be tried again after a while. Not for a job that is being canceled.
-WITH stage AS (
+-- The attempt is over, the stage may be tried again after a while. Not for a job that is being canceled: a cancel that
+-- comes at this moment is waited for, or finds the stage waiting.
+WITH mine AS (
+    SELECT id, job_id FROM stages WHERE id = %(stage_id)s AND epoch = %(epoch)s AND state = 'running' FOR UPDATE
+), wanted AS (
+    SELECT jobs.id FROM jobs JOIN mine ON jobs.id = mine.job_id WHERE jobs.state = 'running' FOR UPDATE OF jobs
+), stage AS (
     UPDATE stages SET state = 'ready', worker_id = NULL, ready_at = now(),
            not_before = now() + %(seconds_until)s * interval '1 second'
-    FROM jobs
-    WHERE stages.id = %(stage_id)s AND stages.epoch = %(epoch)s AND stages.state = 'running'
-      AND jobs.id = stages.job_id AND jobs.state = 'running'
+    FROM wanted WHERE stages.id = %(stage_id)s AND stages.job_id = wanted.id
     RETURNING stages.id, stages.job_id
 ), attempt AS (
     UPDATE attempts SET state = %(attempt_state)s, finished_at = now(), error = %(error)s, word = %(word)s,
-           seconds = %(seconds)s, waited = %(waited)s, cost_usd = %(cost_usd)s, cost_source = %(cost_source)s
+           seconds = %(seconds)s,
+           seconds_source = %(seconds_source)s, waited = %(waited)s, cost_usd = %(cost_usd)s, cost_source = %(cost_source)s
     FROM stage WHERE attempts.stage_id = stage.id AND attempts.state IN ('submitting', 'running')
 ), job AS (
     UPDATE jobs SET detail = %(detail)s, event_seq = event_seq + 1
@@ -275,14 +293,17 @@ WITH stage AS (
 SELECT id AS job_id, 'retrying' AS kind, event_seq FROM job;
 
 -- name: cancel_job
--- Queued: ends at once, nothing was ever submitted. Running: the runner is woken and ends it.
+-- Queued: ends at once, nothing was ever submitted. Running: the runner is woken and ends it. `abandoned`: only if nobody
+-- watches it.
 WITH before AS (
-    SELECT id, state FROM jobs WHERE id = %(job_id)s AND owner_id = %(owner_id)s FOR UPDATE
+    SELECT id, state FROM jobs WHERE id = %(job_id)s AND owner_id = %(owner_id)s
+      AND (NOT %(abandoned)s OR watched_until < now()) FOR UPDATE
 ), job AS (
     UPDATE jobs SET event_seq = event_seq + 1,
            state = CASE before.state WHEN 'queued' THEN 'canceled' ELSE 'canceling' END,
            finished_at = CASE before.state WHEN 'queued' THEN now() END,
-           error = CASE before.state WHEN 'queued' THEN %(error)s::jsonb END
+           error = CASE before.state WHEN 'queued' THEN %(early)s::jsonb END,
+           cancel_error = CASE before.state WHEN 'running' THEN %(late)s::jsonb END
     FROM before WHERE jobs.id = before.id AND before.state IN ('queued', 'running')
     RETURNING jobs.id, jobs.state, jobs.event_seq
 ), stage AS (
@@ -305,13 +326,25 @@ WITH stage AS (
       AND stages.job_id = jobs.id AND stages.state = 'ready'
     RETURNING stages.job_id
 ), job AS (
-    UPDATE jobs SET state = 'canceled', finished_at = now(), error = %(error)s, event_seq = event_seq + 1
+    UPDATE jobs SET state = 'canceled', finished_at = now(), error = cancel_error, event_seq = event_seq + 1,
+           detail = NULL, preview_key = NULL
     FROM stage WHERE jobs.id = stage.job_id
     RETURNING jobs.id, jobs.event_seq
 ), event AS (
     INSERT INTO events (job_id, seq, kind) SELECT id, event_seq, 'canceled' FROM job
 )
 SELECT id, genyard_tell('event', id, event_seq || ' canceled') FROM job;
+
+-- name: abandoned_jobs
+-- Which nobody has watched for their grace, and which are to be canceled then.
+SELECT id, owner_id FROM jobs
+WHERE watched_until IS NOT NULL AND state IN ('queued', 'running') AND watched_until < now() LIMIT 1000;
+
+-- name: watch_job
+-- Somebody watches: the job is not abandoned for its grace from now on. No row for one that goes on by itself.
+UPDATE jobs SET watched_until = now() + grace * interval '1 second'
+WHERE id = %(job_id)s AND grace IS NOT NULL AND state IN ('queued', 'running')
+RETURNING grace;
 
 -- name: expire_jobs
 -- Queued jobs whose deadline has passed. They were never submitted.
@@ -390,7 +423,8 @@ WITH alive AS (
     UPDATE stages SET state = 'canceled', finished_at = now() FROM poisoned
     WHERE stages.job_id = poisoned.job_id AND stages.state IN ('waiting', 'ready') AND poisoned.was = 'running'
 ), job AS (
-    UPDATE jobs SET state = CASE state WHEN 'canceling' THEN 'canceled' ELSE 'failed' END, error = %(error)s,
+    UPDATE jobs SET state = CASE state WHEN 'canceling' THEN 'canceled' ELSE 'failed' END,
+           error = CASE WHEN state = 'canceling' THEN coalesce(cancel_error, %(error)s::jsonb) ELSE %(error)s::jsonb END,
            finished_at = now(), detail = NULL, preview_key = NULL, event_seq = event_seq + 1
     FROM poisoned WHERE jobs.id = poisoned.job_id AND poisoned.was = 'running'
       AND jobs.state IN ('queued', 'running', 'canceling')
@@ -593,14 +627,14 @@ SELECT facts FROM endpoints WHERE name = %(name)s AND facts_of = %(of)s AND fact
 -- Everything about one job in one row; outputs and attempts as JSON.
 SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority, rerun_of, previews,
        embed_prompt, detail, progress, preview_key, error, event_seq, created_at, started_at, finished_at, expires_at,
-       webhook, policy,
+       webhook, policy, grace,
        genyard_credits_of(id, credits) AS credits,
        (SELECT jsonb_agg(to_jsonb(o)) FROM (
             SELECT a.id, a.owner_id, a.sha256, b.object, b.bytes, b.media_type, a.role, a.name, a.width, a.height,
                    a.seconds, a.facts, a.prompt, a.tags, a.job_id, a.step, a.position, a.created_at
             FROM assets a JOIN blobs b USING (sha256) WHERE a.job_id = jobs.id AND a.delivered) o) AS outputs,
        (SELECT jsonb_agg(to_jsonb(t)) FROM (
-            SELECT s.position AS stage, a.number, a.endpoint, a.state, a.word, a.seconds, a.waited,
+            SELECT s.position AS stage, a.number, a.endpoint, a.state, a.word, a.seconds, a.seconds_source, a.waited,
                    a.cost_usd::float AS cost_usd, a.cost_source, a.reserved_usd IS NOT NULL AS paid,
                    a.error, a.created_at, a.submitted_at, a.finished_at
             FROM attempts a JOIN stages s ON s.id = a.stage_id WHERE s.job_id = jobs.id
@@ -608,13 +642,13 @@ SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority
 FROM jobs WHERE id = %(job_id)s AND owner_id = %(owner_id)s;
 
 -- name: job_state
-SELECT state FROM jobs WHERE id = %(job_id)s AND owner_id = %(owner_id)s;
+SELECT state, grace FROM jobs WHERE id = %(job_id)s AND owner_id = %(owner_id)s;
 
 -- name: list_jobs
 -- Newest first, before the given id. Words of `search` must all be in the prompt.
 SELECT id, owner_id, state, request, operation, prompt, tags, trace_id, priority, rerun_of, previews,
        embed_prompt, detail, progress, preview_key, error, event_seq, created_at, started_at, finished_at, expires_at,
-       webhook, policy,
+       webhook, policy, grace,
        genyard_credits_of(id, credits) AS credits
 FROM jobs
 WHERE owner_id = %(owner_id)s

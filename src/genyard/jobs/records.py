@@ -33,18 +33,21 @@ _RETRY_SECONDS: Final = 10
 
 @dataclass(frozen=True, kw_only=True)
 class NewStage:
-    """`reserved_usd`: what it holds of its endpoint's daily cap; None where nothing is paid."""
+    """`reserved_usd`: what it holds of its endpoint's daily cap; None where nothing is paid. `rebuys`: a run whose
+    outcome cannot be learnt is bought once more."""
 
     draft: StageDraft
     plan: Plan
     estimate: Cost | None = None
     reserved_usd: float | None = None
+    rebuys: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewJob:
     """What `insert` stores. `price`: what its owner pays, in credits; None where nothing is to be paid.
-    `budget`: what its owner may spend at the places, unless the owner's own row says otherwise."""
+    `budget`: what its owner may spend at the places, unless the owner's own row says otherwise. `grace`: seconds
+    without a watcher after which it is canceled; None: it goes on by itself."""
 
     id: UUID
     owner_id: UUID
@@ -65,11 +68,18 @@ class NewJob:
     policy: Mapping[str, Any] | None = None
     price: JobPrice | None = None
     budget: Budget = NO_BUDGET
+    grace: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A stage that a runner has taken. `fresh`: the attempt was opened just now, so nothing was submitted."""
+    """A stage that a runner has taken.
+
+    fresh   the attempt was opened just now, so nothing was submitted
+    ran     seconds since the run was first seen running by whoever drove it before
+    bought  how many former attempts have left, or may have
+    rebuys  whether a run whose outcome cannot be learnt is bought once more
+    """
 
     stage_id: UUID
     epoch: int
@@ -87,16 +97,21 @@ class Claim:
     fresh: bool
     expired: bool
     started_seq: int | None
+    ran: float | None
+    bought: int
+    rebuys: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How an attempt ended. `word`, `seconds`, `waited`, `cost` are the place's own; see `providers.Snapshot`."""
+    """How an attempt ended. `word`, `waited`, `cost` are the place's own, see `providers.Snapshot`; so is `seconds`
+    unless it was `measured` by us."""
 
     state: AttemptState
     error: GenyardError | None = None
     word: str | None = None
     seconds: float | None = None
+    measured: bool = False
     waited: float | None = None
     cost: Cost | None = None
 
@@ -111,6 +126,7 @@ class Outcome:
         return {
             "word": self.word,
             "seconds": self.seconds,
+            "seconds_source": None if self.seconds is None else "measured" if self.measured else "reported",
             "waited": self.waited,
             "cost_usd": self.cost.usd if self.cost else None,
             "cost_source": self.cost.source if self.cost else None,
@@ -164,6 +180,7 @@ def job_values(job: NewJob) -> dict[str, Any]:
         "webhook": Jsonb(dict(job.webhook)) if job.webhook else None,
         "policy": Jsonb(dict(job.policy)) if job.policy else None,
         "expires_at": job.expires_at,
+        "grace": job.grace,
         "credits": job.price.credits if job.price else None,
         "credit_terms": Jsonb(dict(job.price.terms)) if job.price else None,
         "stages": Jsonb(
@@ -175,6 +192,7 @@ def job_values(job: NewJob) -> dict[str, Any]:
                     "steps": _STEPS.dump_python(stage.draft.steps, mode="json"),
                     "plan": _PLAN.dump_python(stage.plan, mode="json"),
                     "reserved_usd": stage.reserved_usd,
+                    "rebuys": stage.rebuys,
                 }
                 for stage in job.stages
             ]
@@ -207,6 +225,9 @@ def claim_of(row: Row, epoch: int) -> Claim:
         fresh=row["new_key"] is not None,
         expired=bool(row["expired"]),
         started_seq=row["started_seq"],
+        ran=row["ran"],
+        bought=row["bought"],
+        rebuys=row["rebuys"],
     )
 
 
@@ -273,7 +294,8 @@ def _in_step_order(steps: Sequence[Mapping[str, Any]], outputs: Sequence[Asset])
 def attempt_of(row: Row) -> Attempt:
     usd, source = row.pop("cost_usd"), row.pop("cost_source")
     cost = None if usd is None else Cost(usd=usd, source=source)
-    return Attempt(**{**row, "state": AttemptState(row["state"]), "cost": cost})
+    how = row["seconds_source"] or (None if row["seconds"] is None else "reported")
+    return Attempt(**{**row, "state": AttemptState(row["state"]), "cost": cost, "seconds_source": how})
 
 
 def no_job(job_id: UUID) -> GenyardError:

@@ -24,7 +24,7 @@ import psycopg
 
 from genyard.errors import Code, GenyardError, Remedy
 from genyard.jobs.assets import NewOutput
-from genyard.jobs.drive import DETACHED, Drive, FenceLost, Surroundings, even_if_stopped, to_the_end
+from genyard.jobs.drive import DETACHED, Drive, FenceLost, Meter, Surroundings, even_if_stopped, to_the_end
 from genyard.jobs.handover import Handover
 from genyard.jobs.live import Live
 from genyard.jobs.model import AttemptState, JobState
@@ -59,15 +59,22 @@ class Pace:
         return grown * random.uniform(0.8, 1.2)  # noqa: S311
 
 
-def _outcome(state: AttemptState, snapshot: Snapshot, error: GenyardError | None = None) -> Outcome:
+def _outcome(
+    state: AttemptState, snapshot: Snapshot, meter: Meter, error: GenyardError | None = None
+) -> Outcome:
+    measured = snapshot.seconds is None
     return Outcome(
         state=state,
         error=error,
         word=snapshot.word,
-        seconds=snapshot.seconds,
+        seconds=meter.seconds if measured else snapshot.seconds,
+        measured=measured,
         waited=snapshot.waited,
         cost=snapshot.cost,
     )
+
+
+_UNSEEN: Final = Snapshot(state=State.failed)
 
 
 def _asked_to_wait(error: GenyardError) -> float:
@@ -120,7 +127,7 @@ class Runner:
         if claim is None:
             detached = await self._jobs.claim_detached(stage_id, epoch, worker_id)
             if detached is not None:
-                await self._follow(detached)
+                await self._follow(detached, Meter(self._around.clock, detached.ran))
             return
         unsent = [claim.plan]
         claim = replace(claim, plan=replace(claim.plan, payload={}))
@@ -152,9 +159,13 @@ class Runner:
         driven.append(drive)
         if claim.job_state is JobState.canceling:
             drive.want_cancel()
-        async with self._live.listening(claim.job_id, drive.hear):
-            snapshot = await drive.to_the_end()
-        await self._ended(replace(claim, ref=drive.ref), provider, snapshot)
+        try:
+            async with self._live.listening(claim.job_id, drive.hear):
+                snapshot = await drive.to_the_end()
+        except GenyardError as error:
+            await self._failed(claim, _outcome(AttemptState.failed, _UNSEEN, drive.meter, error), error)
+            return
+        await self._ended(replace(claim, ref=drive.ref), provider, snapshot, drive.meter)
 
     def _provider(self, claim: Claim) -> Provider:
         provider = self._providers.get(claim.endpoint)
@@ -164,25 +175,25 @@ class Runner:
             )
         return provider
 
-    async def _ended(self, claim: Claim, provider: Provider, snapshot: Snapshot) -> None:
+    async def _ended(self, claim: Claim, provider: Provider, snapshot: Snapshot, meter: Meter) -> None:
         if snapshot.state is State.succeeded:
-            await even_if_stopped(self._succeeded(claim, provider, snapshot), self._pace.stopping)
+            await even_if_stopped(self._succeeded(claim, provider, snapshot, meter), self._pace.stopping)
         elif snapshot is DETACHED:
             error = GenyardError(
                 Code.canceled, "canceled on request; it goes on at the place, which cannot stop it"
             )
             await self._end(claim, JobState.canceled, Outcome(state=AttemptState.detached, error=error))
-            await self._follow(claim)
+            await self._follow(claim, meter)
         elif snapshot.state is State.canceled:
             error = GenyardError(Code.canceled, "canceled on request")
-            await self._end(claim, JobState.canceled, _outcome(AttemptState.canceled, snapshot, error))
+            await self._end(claim, JobState.canceled, _outcome(AttemptState.canceled, snapshot, meter, error))
         else:
             error = snapshot.error or GenyardError(Code.provider_failed, "the place gave no reason")
             state = AttemptState.lost if snapshot.state is State.lost else AttemptState.failed
-            await self._failed(claim, _outcome(state, snapshot, error), error)
+            await self._failed(claim, _outcome(state, snapshot, meter, error), error)
 
-    async def _succeeded(self, claim: Claim, provider: Provider, snapshot: Snapshot) -> None:
-        outcome = _outcome(AttemptState.succeeded, snapshot)
+    async def _succeeded(self, claim: Claim, provider: Provider, snapshot: Snapshot, meter: Meter) -> None:
+        outcome = _outcome(AttemptState.succeeded, snapshot, meter)
         try:
             outputs = await self._take_over(claim, provider, snapshot)
         except GenyardError as error:
@@ -205,19 +216,21 @@ class Runner:
         )
         return await self._outputs.take_over(provider, plan, snapshot.outputs, kept)
 
-    async def _follow(self, claim: Claim) -> None:
+    async def _follow(self, claim: Claim, meter: Meter) -> None:
         """A canceled run that its place could not stop: to its end, for what it costs; what it makes is kept, but
         delivered to nobody."""
         assert claim.ref is not None
         provider = self._provider(claim)
-        snapshot = await to_the_end(provider, claim.ref, self._around.clock)
+        snapshot = await to_the_end(provider, claim.ref, self._around.clock, meter)
         outputs: list[NewOutput] = []
         if snapshot.state is State.succeeded:
             try:
                 outputs = await self._take_over(claim, provider, snapshot)
             except GenyardError as error:
                 _log.info("a detached run left nothing usable", job=str(claim.job_id), code=error.code.value)
-        unused = await self._jobs.finish_detached(claim, outputs, _outcome(AttemptState.detached, snapshot))
+        unused = await self._jobs.finish_detached(
+            claim, outputs, _outcome(AttemptState.detached, snapshot, meter)
+        )
         await self._outputs.discard(tuple(one.blob.object for one in outputs) if unused is None else unused)
 
     async def _failed(self, claim: Claim, outcome: Outcome, error: GenyardError) -> None:
@@ -235,20 +248,22 @@ class Runner:
         await self._end(claim, JobState.failed, outcome)
 
     def _may_retry(self, claim: Claim, error: GenyardError) -> bool:
-        """A lost run is tried again only where the place was asked and knows nothing of it any more."""
+        """A lost run is tried again only where the place was asked and knows nothing of it any more, or where its route
+        allows to buy it again. What a place has not taken costs nothing, and is no paid run."""
         provider = self._providers.get(claim.endpoint)
         if provider is None:
             return False
         paid_runs = MAX_PAID_RUNS if provider.capabilities.paid else MAX_ATTEMPTS
+        runs = claim.bought + 1 if provider.capabilities.paid else claim.number
         if error.code is Code.provider_lost:
-            return provider.capabilities.finds and claim.number < paid_runs
+            return (provider.capabilities.finds or claim.rebuys) and runs < paid_runs
         if error.code is Code.provider_busy:
             return claim.number < MAX_BUSY_ATTEMPTS
         if error.code is Code.provider_unreachable:
             return claim.number < MAX_ATTEMPTS
         if error.code is Code.provider_out_of_memory and provider.capabilities.paid:
             return False  # the same work needs the same memory there
-        return error.remedy is Remedy.retry_here and claim.number < paid_runs
+        return error.remedy is Remedy.retry_here and runs < paid_runs and claim.number < MAX_BUSY_ATTEMPTS
 
     async def _end(self, claim: Claim, job_state: JobState, outcome: Outcome) -> None:
         await self._jobs.end_job(claim, job_state, outcome)

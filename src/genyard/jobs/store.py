@@ -56,6 +56,18 @@ _POISONED: Final = GenyardError(
 )
 
 
+def _told(message: str) -> Jsonb:
+    return Jsonb(GenyardError(Code.canceled, message).as_json())
+
+
+#: What a canceled job is told: one that was never submitted, and one that was.
+_CANCELED: Final = (_told("canceled before it started"), _told("canceled on request"))
+_ABANDONED: Final = (
+    _told("canceled before it started: nobody watched it any more, and its on_disconnect is cancel"),
+    _told("canceled: nobody watched it any more, and its on_disconnect is cancel"),
+)
+
+
 class Jobs:
     """The tables of jobs. Methods that take no connection are transactions of their own."""
 
@@ -173,8 +185,16 @@ class Jobs:
         return row is not None
 
     async def record_progress(
-        self, claim: Claim, *, progress: float | None, detail: str | None, preview_key: str | None, told: str
+        self,
+        claim: Claim,
+        *,
+        progress: float | None,
+        detail: str | None,
+        preview_key: str | None,
+        told: str,
+        ran: float | None = None,
     ) -> bool:
+        """`ran`: for how many seconds it has been seen running, if that is to be kept."""
         row = await self._row(
             "record_progress",
             stage_id=claim.stage_id,
@@ -183,6 +203,8 @@ class Jobs:
             detail=detail,
             preview_key=preview_key,
             told=told,
+            key=claim.key,
+            ran=ran,
         )
         return row is not None
 
@@ -261,20 +283,36 @@ class Jobs:
 
     # ---- what callers do ----
 
-    async def cancel(self, job_id: UUID, owner_id: UUID) -> tuple[JobState, JobState]:
-        """The states before and after. `request.not_found` for a job that is not this owner's."""
-        error = Jsonb(GenyardError(Code.canceled, "canceled before it started").as_json())
+    async def cancel(
+        self, job_id: UUID, owner_id: UUID, *, abandoned: bool = False
+    ) -> tuple[JobState, JobState] | None:
+        """The states before and after. `request.not_found` for a job that is not this owner's. `abandoned`: only if
+        nobody watches it; None where somebody does."""
+        early, late = _ABANDONED if abandoned else _CANCELED
+        values = {
+            "job_id": job_id,
+            "owner_id": owner_id,
+            "abandoned": abandoned,
+            "early": early,
+            "late": late,
+        }
         async with self.database.transaction() as connection:
-            row = await _one(
-                connection, "cancel_job", {"job_id": job_id, "owner_id": owner_id, "error": error}
-            )
+            row = await _one(connection, "cancel_job", values)
+            if row is None and abandoned:
+                return None
             if row is None:
                 raise no_job(job_id)
             if row["is"] == "canceling":
-                ended = await _one(connection, "cancel_between_attempts", {"job_id": job_id, "error": error})
+                ended = await _one(connection, "cancel_between_attempts", {"job_id": job_id})
                 if ended is not None:
                     row["is"] = "canceled"
         return JobState(row["was"]), JobState(row["is"] or row["was"])
+
+    async def watched(self, job_id: UUID) -> float | None:
+        """Somebody watches: where nobody does for the job's grace (the seconds that this returns), it is canceled. None
+        for a job that goes on by itself, or has ended."""
+        row = await self._row("watch_job", job_id=job_id)
+        return row["grace"] if row else None
 
     async def get(self, job_id: UUID, owner_id: UUID) -> Job:
         row = await self._row("get_job", job_id=job_id, owner_id=owner_id)
@@ -286,10 +324,14 @@ class Jobs:
         return await self._with_standing(job) if job.state is JobState.queued else job
 
     async def state(self, job_id: UUID, owner_id: UUID) -> JobState:
+        return (await self.watchable(job_id, owner_id))[0]
+
+    async def watchable(self, job_id: UUID, owner_id: UUID) -> tuple[JobState, bool]:
+        """The state, and whether it matters that somebody watches."""
         row = await self._row("job_state", job_id=job_id, owner_id=owner_id)
         if row is None:
             raise no_job(job_id)
-        return JobState(row["state"])
+        return JobState(row["state"]), row["grace"] is not None
 
     async def search(
         self,
@@ -431,9 +473,12 @@ class Jobs:
         return bool(row and row["any"])
 
     async def sweep(self, lease: float) -> float | None:
-        """Takes up what dead runners left, expires, dispatches what waits. Seconds until the next retry is due."""
+        """Takes up what dead runners left, ends what is late or abandoned, dispatches what waits. Seconds until the
+        next retry is due."""
         late = GenyardError(Code.expired, "its deadline passed before it could start")
         await self._rows("expire_jobs", error=Jsonb(late.as_json()))
+        for one in await self._rows("abandoned_jobs"):
+            await self.cancel(one["id"], one["owner_id"], abandoned=True)
         await self._rows("take_up", lease=lease, most=MAX_CRASHES, error=Jsonb(_POISONED.as_json()))
         await self._row("forget_dead_workers")
         for row in await self._rows("endpoints_with_ready_stages"):

@@ -184,10 +184,13 @@ class StorageSettings(_Frozen):
 
 
 class ServerSettings(_Frozen):
+    """`disconnect_seconds`: for how long nobody may watch a job whose `on_disconnect` is cancel."""
+
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     public_url: WebAddress = ""
     link_seconds: int = Field(default=3600, ge=60)
+    disconnect_seconds: float = Field(default=15.0, ge=1, le=3600)
 
 
 class Settings(_Frozen):

@@ -41,6 +41,7 @@ from genyard.studio.places import Places
 from genyard.studio.planning import Planned, Planner
 from genyard.studio.policy import Judged, Policy
 from genyard.studio.request import Request, parse_tags, require_body, require_filters
+from genyard.studio.watched import keep_watched
 from genyard.studio.webhooks import Webhooks
 from genyard.telemetry import bind_trace, current_trace, new_trace_id
 
@@ -80,6 +81,7 @@ class Studio:
         webhooks: Webhooks,
         keeper: Keeper,
         policy: Policy | None = None,
+        grace: float = 15.0,
     ) -> None:
         self._jobs = jobs
         self._assets = assets
@@ -105,6 +107,7 @@ class Studio:
         self.webhooks = webhooks
         self.keeper = keeper
         self._policy = policy
+        self._grace = grace
 
     # ---- jobs ----
 
@@ -171,6 +174,7 @@ class Studio:
                 budget=planned.budget,
                 webhook=webhook,
                 policy=judged.facts,
+                grace=self._grace if request.needs_watcher else None,
             )
         )
         if job is None:
@@ -214,6 +218,8 @@ class Studio:
             "previews": job.previews,
             "embed_prompt": job.embed_prompt,
         }
+        if job.grace is not None:
+            body["on_disconnect"] = "cancel"
         if job.webhook is not None:
             body |= {f"webhook_{name}": job.webhook[name] for name in ("url", "events", "prompts")}
         return (await self.submit(body, owner_id=owner_id, rerun_of=job_id)).job
@@ -235,8 +241,7 @@ class Studio:
         self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER, after: int = 0
     ) -> AsyncIterator[Event]:
         """Events after number `after`, then what happens live, until the job has ended. Across processes."""
-        async with self._live.subscribe(job_id) as notices:
-            state = await self._jobs.state(job_id, owner_id)
+        async with self._live.subscribe(job_id) as notices, self._watching(job_id, owner_id) as state:
             seen = after
             told: Standing | None = None
             while True:
@@ -262,8 +267,7 @@ class Studio:
 
     async def wait(self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER) -> Job:
         """The job once it has ended."""
-        async with self._live.subscribe(job_id) as notices:
-            state = await self._jobs.state(job_id, owner_id)
+        async with self._live.subscribe(job_id) as notices, self._watching(job_id, owner_id) as state:
             while not state.ended:
                 notice = await next_notice(notices)
                 if notice.kind == "event":
@@ -272,6 +276,21 @@ class Studio:
                 elif notice.kind == "look":
                     state = await self._jobs.state(job_id, owner_id)
         return await self._jobs.get(job_id, owner_id)
+
+    @contextlib.asynccontextmanager
+    async def _watching(self, job_id: UUID, owner_id: UUID) -> AsyncIterator[JobState]:
+        """While the block lasts, somebody watches: of weight for jobs that are canceled when nobody does. The state at
+        its beginning."""
+        state, matters = await self._jobs.watchable(job_id, owner_id)
+        if not matters or state.ended:
+            yield state
+            return
+        task = asyncio.create_task(keep_watched(self._jobs, job_id), name="genyard-watched")
+        try:
+            yield state
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def make(
         self,

@@ -29,6 +29,7 @@ _FIELDS: Final = frozenset(
         "webhook_url",
         "webhook_events",
         "webhook_prompts",
+        "on_disconnect",
     }
 )
 
@@ -45,7 +46,7 @@ class Webhook:
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What is asked. `parse` takes the JSON form that HTTP, the CLI's --json and Python share, once `require_body` has
-    passed it."""
+    passed it. `needs_watcher`: it is canceled when nobody watches it any more."""
 
     steps: tuple[Step, ...]
     tags: tuple[str, ...] = ()
@@ -54,6 +55,7 @@ class Request:
     embed_prompt: bool = False
     expires_in: float | None = None
     webhook: Webhook | None = None
+    needs_watcher: bool = False
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Request:
@@ -84,6 +86,7 @@ class Request:
             embed_prompt=_flag(body, "embed_prompt"),
             expires_in=_seconds(body.get("expires_in")),
             webhook=_webhook(body),
+            needs_watcher=_needs_watcher(body.get("on_disconnect")),
         )
 
 
@@ -139,6 +142,12 @@ def _webhook(body: Mapping[str, Any]) -> Webhook | None:
             field="webhook_events",
         )
     return Webhook(url=url, events=tuple(dict.fromkeys(events)), prompts=prompts)
+
+
+def _needs_watcher(given: Any) -> bool:
+    if given not in (None, "continue", "cancel"):
+        raise GenyardError(Code.request_invalid, "on_disconnect is continue or cancel", field="on_disconnect")
+    return bool(given == "cancel")
 
 
 def _flag(body: Mapping[str, Any], name: str) -> bool:

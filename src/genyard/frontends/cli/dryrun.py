@@ -27,6 +27,7 @@ def print_plan(session: Session, planned: Planned, spending: Sequence[Spending])
                 "steps": [step.as_json() for step in planned.steps],
                 "stages": stages,
                 "cost": cost_json(planned.cost),
+                "credits": planned.price.credits if planned.price else None,
                 "today": today,
             }
         )
@@ -42,6 +43,8 @@ def print_plan(session: Session, planned: Planned, spending: Sequence[Spending])
             for line in _lines(step):
                 console.print(f"  {line}")
         console.print(f"  price: {price_line(stage)}")
+    if planned.price:
+        console.print(f"credits: {planned.price.credits} at most")
     for name, one in today.items():
         console.print(today_line(name, one))
     console.print("nothing was run or stored", style="dim")

@@ -13,7 +13,7 @@ from genyard.frontends.cli.session import Session, find_job, perform, short
 from genyard.frontends.cli.table import summary
 
 if TYPE_CHECKING:
-    from genyard.jobs.model import Job
+    from genyard.jobs.model import Attempt, Job
 
 jobs_app = typer.Typer(invoke_without_command=True, help=summary("jobs"))
 
@@ -196,7 +196,7 @@ _STATE_STYLE = {"succeeded": "green", "failed": "red", "canceled": "dim", "expir
 
 
 def _print_one(job: Job) -> None:
-    from genyard.frontends.cli.prices import attempt_line, credits_line, job_line
+    from genyard.frontends.cli.prices import credits_line, gpu_line, job_line
     from genyard.frontends.cli.produce import about
     from genyard.frontends.cli.screen import stdout
 
@@ -211,11 +211,8 @@ def _print_one(job: Job) -> None:
     lines += [f"error: {job.error['message']} ({job.error['code']})"] if job.error else []
     lines += [f"trace: {job.trace_id}"]
     for try_ in job.attempts:
-        took = f" in {try_.seconds:.1f} s" if try_.seconds is not None else ""
-        cost = f" · {told}" if (told := attempt_line(try_)) else ""
-        lines.append(
-            f"try {try_.number} of stage {try_.stage + 1} at {try_.endpoint}: {try_.state.value}{took}{cost}"
-        )
+        lines += _try_lines(try_, with_error=try_.error != job.error)
+    lines += [f"execution: {told}"] if job.state != "succeeded" and (told := gpu_line(job)) else []
     lines += [f"cost: {told}"] if len(job.attempts) > 1 and (told := job_line(job)) else []
     lines += [credits_line(job.credits)] if job.credits else []
     for asset in job.outputs:
@@ -225,6 +222,23 @@ def _print_one(job: Job) -> None:
         lines.append(f"save them: genyard jobs show {short(job.id)} -o FOLDER")
     for line in lines:
         console.print(line)
+
+
+def _try_lines(try_: Attempt, *, with_error: bool) -> list[str]:
+    """One try: where, when, how it ended, how long it ran, what it cost; and why it failed."""
+    from genyard.frontends.cli.prices import attempt_line, seconds_told
+
+    seconds = seconds_told(try_.seconds, try_.seconds_source)
+    at = f"{try_.created_at.astimezone():%H:%M:%S}"
+    told = [
+        f"try {try_.number} of stage {try_.stage + 1} at {try_.endpoint} ({at}): {try_.state.value}"
+        + (f" in {seconds}" if seconds else "")
+    ]
+    told += [cost] if (cost := attempt_line(try_)) else []
+    line = " · ".join(told)
+    if try_.error is None or not with_error:
+        return [line]
+    return [line, f"  {try_.error['message']} ({try_.error['code']})"]
 
 
 def _took(job: Job) -> str:

@@ -62,6 +62,23 @@ ExpiresIn = Annotated[float | None, typer.Option(metavar="SECONDS", help="Give u
 Webhook = Annotated[
     str | None, typer.Option("--webhook", metavar="URL", help="Who is told when the job has ended.")
 ]
+WebhookEvent = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--webhook-event",
+        metavar="EVENT",
+        help="Of what it is told: queued, running, retrying, canceling, succeeded, failed, canceled, expired; "
+        "repeatable. [default: the end]",
+    ),
+]
+OnDisconnect = Annotated[
+    str | None,
+    typer.Option(
+        "--on-disconnect",
+        metavar="continue|cancel",
+        help="Once nobody watches it any more, this command included. [default: continue]",
+    ),
+]
 EmbedPrompt = Annotated[bool, typer.Option("--embed-prompt", help="Write the prompt into the file, too.")]
 Previews = Annotated[bool, typer.Option("--preview", help="Show unfinished pictures while it runs.")]
 Output = Annotated[
@@ -114,6 +131,8 @@ EVERY_JOB: Final[Mapping[str, Any]] = {
     "priority": Priority,
     "expires_in": ExpiresIn,
     "webhook": Webhook,
+    "webhook_event": WebhookEvent,
+    "on_disconnect": OnDisconnect,
     "embed_prompt": EmbedPrompt,
     "previews": Previews,
     "json": Json,
@@ -149,6 +168,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "priority": "priority",
     "expires_in": "expires_in",
     "webhook": "webhook_url",
+    "webhook_event": "webhook_events",
+    "on_disconnect": "on_disconnect",
     "embed_prompt": "embed_prompt",
     "previews": "previews",
 }

@@ -157,6 +157,22 @@ def told_cost(cost: Mapping[str, Any] | None) -> str:
     return money(cost["usd"]) + ("" if cost["complete"] else f" and a part that is {UNKNOWN}")
 
 
+def seconds_told(seconds: float | None, source: str | None) -> str:
+    """`3.2 s`, `about 3.2 s (measured)`; empty where nobody knows."""
+    if seconds is None:
+        return ""
+    return f"about {seconds:.1f} s (measured)" if source == "measured" else f"{seconds:.1f} s"
+
+
+def gpu_line(job: Job) -> str:
+    """How long all attempts of a job have run at their places; empty where nothing has left."""
+    told = job.as_json()["gpu_seconds"]
+    if told is None:
+        return ""
+    known = seconds_told(told["seconds"], told["source"]) or UNKNOWN
+    return known + ("" if told["complete"] or told["seconds"] is None else f" and a part that is {UNKNOWN}")
+
+
 def credits_line(credits: Credits) -> str:
     """`credits: 6 of 8 charged, 2 refunded`."""
     if credits.reserved:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
@@ -23,6 +24,10 @@ from genyard.frontends.cli.watching import Stops, follow, interrupts
 if TYPE_CHECKING:
     from genyard.jobs.model import Job
 
+
+#: For how long a command that works alone waits for its callbacks, and how often it looks.
+_TOLD_SECONDS: Final = 10.0
+_LOOK_SECONDS: Final = 0.05
 
 #: What a picture is called after it; layers say so by their role.
 _WHAT_BECAME = {
@@ -62,11 +67,38 @@ async def finish(
     title = f"{job.operation} {short(job.id)}"
     async with worker_at_hand(session, product) as hands:
         with Screen(title) as screen:
-            job, interrupted = await follow(product, job.id, screen, stops)
+            job, interrupted = await follow(
+                product, job.id, screen, stops, needs_watcher=job.grace is not None
+            )
         if not job.state.ended:
             return _leave(session, job, hands)
+        if job.webhook is not None and hands.own.is_set() and not interrupted:
+            await _until_told(product, job, stops)
     status = await conclude(session, product, job, target, stem)
     return INTERRUPTED if interrupted and status else status
+
+
+async def _until_told(product: Product, job: Job, stops: Stops) -> None:
+    """Who works here alone also sends the callbacks, once; what fails is sent again by whoever works next."""
+    stop = asyncio.create_task(stops.get())
+    try:
+        async with asyncio.timeout(_TOLD_SECONDS):
+            while not stop.done():
+                sent = await product.studio.webhooks.deliveries(job_id=job.id, limit=20)
+                if not any(
+                    one.state == "sending" or (one.state == "waiting" and not one.tries) for one in sent
+                ):
+                    left = [one for one in sent if one.state == "waiting"]
+                    if left:
+                        _note(f"its callback failed ({left[0].error}); it is sent again when any worker runs")
+                    return
+                await asyncio.wait({stop}, timeout=_LOOK_SECONDS)
+    except TimeoutError:
+        pass
+    finally:
+        stop.cancel()
+        await asyncio.gather(stop, return_exceptions=True)
+    _note("its callback has not been sent yet; it is when any worker runs")
 
 
 async def conclude(session: Session, product: Product, job: Job, target: Target, stem: str) -> int:

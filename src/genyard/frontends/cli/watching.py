@@ -22,14 +22,20 @@ Stops = asyncio.Queue[None]
 _QUEUE_LOOK_SECONDS: Final = 1.0
 
 
-async def follow(product: Product, job_id: UUID, screen: Screen, stops: Stops) -> tuple[Job, bool]:
-    """The job, and whether somebody interrupted. It has not ended where it was left running."""
-    interrupted = False
+async def follow(
+    product: Product, job_id: UUID, screen: Screen, stops: Stops, *, needs_watcher: bool = False
+) -> tuple[Job, bool]:
+    """The job, and whether somebody interrupted. It has not ended where it was left running. `needs_watcher`: it is to
+    be canceled when nobody watches, so nobody is asked."""
+    interrupted = canceling = False
     watching = asyncio.create_task(_watch(product, job_id, screen))
     try:
         while not await _ended_before(watching, stops):
-            interrupted = True
-            if await _wants_cancel(screen, watching, stops):
+            first, interrupted = not interrupted, True
+            if canceling:
+                break  # once more: the job goes on being canceled without us
+            if (first and needs_watcher) or await _wants_cancel(screen, watching, stops):
+                canceling = True
                 screen.say("canceling …")
                 await product.studio.cancel(job_id)
             elif not watching.done():

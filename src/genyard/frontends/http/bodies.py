@@ -95,6 +95,13 @@ class JobBody(Body):
         Field(min_length=1, description="Of what it is told; default: however the job ends."),
     ] = None
     webhook_prompts: Annotated[bool, Field(description="Tell it the prompts, too.")] = False
+    on_disconnect: Annotated[
+        Literal["continue", "cancel"],
+        Field(
+            description="What happens once nobody has watched the job for a while, neither by its events nor by a "
+            "waiting request: it goes on, or it is canceled."
+        ),
+    ] = "continue"
 
     @model_validator(mode="after")
     def _either_operation_or_steps(self) -> JobBody:

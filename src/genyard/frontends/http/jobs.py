@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator
 
@@ -60,6 +60,7 @@ REPLAYED: Final = {
 async def create_job(
     body: JobBody,
     caller: WithCaller,
+    request: Request,
     response: Response,
     idempotency_key: Annotated[
         str | None,
@@ -74,7 +75,7 @@ async def create_job(
     made = await caller.studio.submit(
         body.request(), owner_id=caller.owner_id, idempotency_key=idempotency_key
     )
-    await _ended(caller, made.job.id, wait)
+    await _ended(caller, made.job.id, wait, request)
     response.headers["Location"] = f"/v1/jobs/{made.job.id}"
     if made.replayed:
         response.status_code = 200
@@ -107,11 +108,11 @@ async def list_jobs(
 
 
 @router.get("/jobs/{job_id}", operation_id="get_job", responses=answers(404))
-async def get_job(job_id: UUID, caller: WithCaller, wait: Wait = 0) -> JobView:
+async def get_job(job_id: UUID, caller: WithCaller, request: Request, wait: Wait = 0) -> JobView:
     """One job with its attempts."""
     job = await caller.studio.get(job_id, owner_id=caller.owner_id)
     if wait and not job.state.ended:
-        await _ended(caller, job_id, wait)
+        await _ended(caller, job_id, wait, request)
         job = await caller.studio.get(job_id, owner_id=caller.owner_id)
     return job_view(job, caller.links)
 
@@ -174,18 +175,25 @@ async def get_zip(job_id: UUID, caller: WithCaller) -> StreamingResponse:
     )
 
 
-async def _ended(caller: Caller, job_id: UUID, seconds: float) -> None:
-    """Waits for the end of the job, of the patience or of the server."""
+async def _ended(caller: Caller, job_id: UUID, seconds: float, request: Request) -> None:
+    """Waits for the end of the job, of the patience, of the server, or until the client has gone."""
     if not seconds:
         return
     end = asyncio.ensure_future(caller.studio.wait(job_id, owner_id=caller.owner_id))
     stop = asyncio.ensure_future(caller.parts.stopping.wait())
+    gone = asyncio.ensure_future(_gone(request))
     try:
-        await asyncio.wait({end, stop}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({end, stop, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        end.cancel()
-        stop.cancel()
-        await asyncio.gather(end, stop, return_exceptions=True)
+        for one in (end, stop, gone):
+            one.cancel()
+        await asyncio.gather(end, stop, gone, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    """Once the body has been read, there is nothing more to receive but the end of the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def begun(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

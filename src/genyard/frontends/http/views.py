@@ -84,6 +84,15 @@ class JobCostView(BaseModel):
     complete: bool
 
 
+class JobSecondsView(BaseModel):
+    """Of all attempts: seconds of execution, which is GPU time where the place has one. `measured` where a part of it
+    is by our own watch, from when the run was first seen running; `complete` is false where a part is not known."""
+
+    seconds: float | None
+    source: Literal["reported", "measured"] | None
+    complete: bool
+
+
 class JobCreditsView(BaseModel):
     """Whole credits: told at submit, held while the job is open, charged when it ends, given back afterwards."""
 
@@ -101,7 +110,11 @@ class AttemptView(BaseModel):
     endpoint: str
     state: AttemptState
     word: Annotated[str | None, Field(description="The place's own word for its last state.")]
-    seconds: Annotated[float | None, Field(description="Of execution, as the place reported it.")]
+    seconds: Annotated[float | None, Field(description="Of execution: GPU time where the place has a GPU.")]
+    seconds_source: Annotated[
+        Literal["reported", "measured"] | None,
+        Field(description="By the place, or by our own watch since it was first seen running."),
+    ]
     waited: Annotated[
         float | None, Field(description="Seconds before the execution, as the place reported it.")
     ]
@@ -162,9 +175,15 @@ class JobView(BaseModel):
     webhook_events: list[str]
     webhook_prompts: bool
     policy: Annotated[PolicyView | None, Field(description="What the hook before submit did; null: nothing.")]
+    on_disconnect: Annotated[
+        Literal["continue", "cancel"], Field(description="What happens when nobody watches it any more.")
+    ]
     queue: Annotated[StandingView | None, Field(description="While it waits for its turn; not told by POST.")]
     cost: Annotated[
         JobCostView | None, Field(description="Null: nothing was paid; told for a single job only.")
+    ]
+    gpu_seconds: Annotated[
+        JobSecondsView | None, Field(description="Null: nothing has left; told for a single job only.")
     ]
     credits: Annotated[JobCreditsView | None, Field(description="Null: nothing is to be paid.")]
     outputs: list[AssetView]

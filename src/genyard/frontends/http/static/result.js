@@ -79,7 +79,7 @@ export function showJob(job, actions) {
   $("live").textContent = done ? `Done: ${job.outputs.length} output${job.outputs.length === 1 ? "" : "s"}.` : `The job ${job.state}.`;
   if (!done && !job.outputs.length) {
     const error = job.error || { code: `job.${job.state}`, message: `The job ${job.state}.`, remedy: "fix_request" };
-    $("result").replaceChildren(failure({ trace_id: job.trace_id, ...error }, [again(actions), removal(actions)]), facts(job, null));
+    $("result").replaceChildren(failure({ trace_id: job.trace_id, ...error }, [again(actions), removal(actions)]), facts(job, null), tries(job));
     return;
   }
   const choose = (index) => {
@@ -108,7 +108,7 @@ function shown(job, asset, actions, strip) {
       el("a", { class: "button primary", href: `${address}&download=true`, download: asset.name }, "Download"),
       again(actions), seeded ? button("New seed", actions.onNewSeed) : null, uses,
       button("ZIP", () => zip(job)), removal(actions)),
-    facts(job, asset),
+    facts(job, asset), tries(job),
   ];
 }
 
@@ -126,11 +126,27 @@ function facts(job, asset) {
     "Cut out": known.cutout_method === "none" ? "no subject stands out; unchanged" : known.cutout_method,
     Seed: known.seed ?? step.parameters.seed, Model: known.model ?? step.model,
     "Asked for": known.requested_model, Endpoint: known.endpoint ?? job.attempts.at(-1)?.endpoint, Took: took,
+    Execution: job.state === "succeeded" || !job.gpu_seconds ? null : ran(job.gpu_seconds.seconds, job.gpu_seconds.source) || "not known",
     Size: asset ? [asset.width && `${asset.width} × ${asset.height}`, asset.seconds && `${asset.seconds.toFixed(1)} s`, bytes(asset.bytes)].filter(Boolean).join(" · ") : null,
     Licence: known.licence, "Commercial use": commercial, Operation: job.steps.map((one) => one.operation).join(" → "), Job: job.id,
   };
   return el("dl", { class: "facts" }, Object.entries(rows).filter(([, value]) => value !== null && value !== undefined && value !== "")
     .map(([name, value]) => el("div", { class: name === "Prompt" ? "wide" : null }, el("dt", {}, name), el("dd", {}, String(value)))));
+}
+
+const ran = (seconds, source) => seconds === null ? "" : `${source === "measured" ? "about " : ""}${seconds.toFixed(1)} s${source === "measured" ? " (measured)" : ""}`;
+const money = (usd) => `$${usd.toFixed(4)}`;
+
+/** Where a job has been, when, for how long, at what cost and why it did not stay; nothing where all went well at once. */
+function tries(job) {
+  if (job.attempts.length < 2 && (job.state === "succeeded" || !job.attempts.length)) return "";
+  const rows = job.attempts.map((one) => el("tr", {},
+    el("td", {}, `${one.stage + 1}.${one.number}`), el("td", {}, one.endpoint), el("td", {}, new Date(one.created_at).toLocaleTimeString()),
+    el("td", {}, one.state), el("td", {}, ran(one.seconds, one.seconds_source)),
+    el("td", {}, one.cost ? money(one.cost.usd) : ""), el("td", {}, one.error?.message || "")));
+  const head = ["Try", "Place", "At", "Ended", "Execution", "Cost", "Why"].map((name) => el("th", {}, name));
+  return el("details", { class: "tries" }, el("summary", {}, job.attempts.length === 1 ? "1 try" : `${job.attempts.length} tries`),
+    el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows)));
 }
 
 async function zip(job) {

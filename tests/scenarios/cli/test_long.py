@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from genyard.testing.comfyui import ComfyUIEmulator
 
@@ -103,6 +104,51 @@ async def test_interrupted_without_a_terminal_it_leaves_the_job(
     assert ended.document["state"] == "canceled"
     assert ended.status == 9
     assert comfyui_emulator.counts.total_runs == 1
+
+
+async def test_interrupted_where_the_job_is_to_end_with_it_it_cancels(
+    cli: Cli, comfyui_emulator: ComfyUIEmulator
+) -> None:
+    comfyui_emulator.faults.add("hang", node="KSampler")
+    drawing = ("generate", "slow", "-m", "sdxl", "--on-disconnect", "cancel", "--json")
+    command = await cli.start(*drawing, **at(comfyui_emulator))
+    await comfyui_emulator.changes.until(lambda: comfyui_emulator.counts.total_runs == 1)
+    command.send_signal(signal.SIGINT)
+    told = await end(command)
+    assert told.status == 130
+    assert told.document["state"] == "canceled"
+    assert told.document["gpu_seconds"]["seconds"] > 0
+    assert comfyui_emulator.counts.interrupted == 1
+    shown = await cli("jobs", "show", told.document["id"])
+    assert "execution: " in shown.out
+    assert "canceled in " in shown.out
+
+
+@pytest.mark.long
+async def test_killed_with_its_terminal_it_takes_the_job_with_it(
+    cli: Cli, comfyui_emulator: ComfyUIEmulator
+) -> None:
+    """Nobody is left to cancel it but a worker elsewhere, which learns of it from the job's own row."""
+    (cli.folder / "genyard.toml").write_text("[server]\ndisconnect_seconds = 1\n")
+    comfyui_emulator.faults.add("hang", node="KSampler")
+    worker = await cli.start("worker", **at(comfyui_emulator))
+    try:
+        await read_until(worker, "worker ready")
+        drawing = ("generate", "slow", "-m", "sdxl", "--on-disconnect", "cancel")
+        command = await cli.start(*drawing, **at(comfyui_emulator))
+        await comfyui_emulator.changes.until(lambda: comfyui_emulator.counts.total_runs == 1)
+        await asyncio.sleep(2.0)  # longer than its grace: it is there, and says so
+        assert comfyui_emulator.counts.interrupted == 0
+        command.kill()
+        await command.wait()
+        await comfyui_emulator.changes.until(lambda: comfyui_emulator.counts.interrupted == 1, timeout=10)
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        await end(worker)
+    [job] = (await cli("jobs", "--limit", "1", "--json")).document["jobs"]
+    shown = await cli("jobs", "show", job["id"], "--wait", "--json", **at(comfyui_emulator))
+    assert shown.document["state"] == "canceled"
+    assert "nobody watched" in shown.document["error"]["message"]
 
 
 async def test_interrupted_at_a_terminal_it_asks(cli: Cli, comfyui_emulator: ComfyUIEmulator) -> None:

@@ -6,28 +6,14 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from genyard.jobs.model import Job
-from scenarios.places.failing import World, world_of
+from scenarios.places.failing import World
 from scenarios.places.failures import CASES, CATALOGUE, NOT_PROVOKED, STATES, Case
-from support.databases import Databases
 
 pytestmark = pytest.mark.long
-
-
-@pytest.fixture(scope="module")
-async def world(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    """One product for all rows: they are told apart by what has changed since they began."""
-    folder: Path = tmp_path_factory.mktemp("failures")
-    async with databases.empty() as url:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("genyard.jobs.worker._SWEEP_SECONDS", 0.05)  # how soon a second try begins
-            async with world_of(url, folder) as made:
-                yield made
 
 
 def rows() -> list[object]:

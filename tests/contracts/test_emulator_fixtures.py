@@ -74,6 +74,10 @@ async def test_an_emulator_is_a_process_that_prints_its_environment(place: str, 
                 key = {"Authorization": aiohttp.encode_basic_auth(*list(told.values())[:2])}
             assert (await session.get(f"{url}/v1/models", headers=key)).status == 418
             assert (await session.get(f"{url}/v1/models", headers=key)).status == 200
+            faults = [{**faults[0], "times": None}]
+            assert (await session.post(url + "/_emulator/faults", json=faults)).status == 200
+            assert (await session.delete(url + "/_emulator/faults?kind=answer")).status == 200
+            assert (await session.get(f"{url}/v1/models", headers=key)).status == 200
             assert (await (await session.get(url + "/_emulator/counts")).json())["struck"] == {"answer": 1}
     finally:
         process.kill()

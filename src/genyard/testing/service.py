@@ -145,8 +145,9 @@ class Clock:
 class Service(Generic[F]):
     """`async with Mine() as server: … server.url …`
 
-    `rows` are the routes; `/_emulator/faults` (POST a list of `{"kind": …}`), `/_emulator/counts` and
-    `/_emulator/clock` (POST `{"advance": seconds}`) are there for an emulator that runs as a process of its own.
+    `rows` are the routes; `/_emulator/faults` (POST a list of `{"kind": …}`, DELETE all or those of `?kind=`),
+    `/_emulator/counts` and `/_emulator/clock` (POST `{"advance": seconds}`) are there for an emulator that runs as a
+    process of its own.
     """
 
     faults: Faults[F]
@@ -280,6 +281,7 @@ class Service(Generic[F]):
     def own_rows(self) -> Sequence[Row]:
         return [
             ("POST", "/_emulator/faults", self._add_faults),
+            ("DELETE", "/_emulator/faults", self._clear_faults),
             ("GET", "/_emulator/counts", self._tell_counts),
             ("POST", "/_emulator/clock", self._move_clock),
         ]
@@ -287,6 +289,10 @@ class Service(Generic[F]):
     async def _add_faults(self, request: web.Request) -> web.Response:
         for row in await request.json():
             self.faults.add(row.pop("kind"), **row)
+        return web.Response()
+
+    async def _clear_faults(self, request: web.Request) -> web.Response:
+        self.faults.clear(request.query.get("kind"))
         return web.Response()
 
     async def _tell_counts(self, request: web.Request) -> web.Response:

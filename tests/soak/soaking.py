@@ -1,0 +1,245 @@
+"""One soak from beginning to end: orders go in while troubles come, all of it ends, everything is compared."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import platform
+import random
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psycopg
+
+from soak.audit import Check, Evidence, Findings, across_owners, audit
+from soak.customers import Customers, Receiver, Told, until
+from soak.machines import command
+from soak.plan import Plan
+from soak.trouble import Troublemaker
+from soak.world import World, logged, world_of
+
+Json = Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Of one moment: `memory` is resident bytes by process."""
+
+    at: float
+    accepted: int
+    open: int
+    connections: int
+    memory: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """All that a report tells. `tables`: bytes by table at the end."""
+
+    plan: Plan
+    findings: Findings
+    told: Told
+    troubles: Mapping[str, int]
+    struck: Mapping[str, Mapping[str, int]]
+    samples: list[Sample]
+    tables: Mapping[str, int]
+    deaths: Mapping[str, int]
+    seconds_of_orders: float
+    seconds: float
+    begun: datetime
+    versions: Mapping[str, str]
+
+
+@dataclass(kw_only=True)
+class Soak:
+    """`at_once`: orders on their way in; `most_open`: jobs that may be open before more are ordered."""
+
+    plan: Plan
+    folder: Path
+    workers: int = 3
+    at_once: int = 12
+    most_open: int = 300
+    patience: float = 300.0
+    told: Told = field(default_factory=Told)
+    samples: list[Sample] = field(default_factory=list)
+    _begun: float = 0.0
+    _open: int = 0
+
+    async def run(self) -> Result:
+        begun = datetime.now(UTC)
+        self._begun = time.monotonic()
+        receiver = Receiver(self.told)
+        async with receiver.open(), world_of(self.folder, receiver=receiver.host, workers=self.workers) as world:
+            customers = Customers(world, receiver, self.told)
+            await customers.come()
+            await until(lambda: _answers(world), 60, "the API")
+            self._begun = time.monotonic()
+            trouble = Troublemaker(world, receiver)
+            async with self._watching(world):
+                await self._order(customers, trouble)
+                ordered = time.monotonic() - self._begun
+                await customers.leave()
+                await trouble.over()
+                await until(lambda: self._ended(world), self.patience, "the end of all jobs")
+                seconds = time.monotonic() - self._begun
+            evidence = await self._evidence(world, customers)
+            findings = await self._judge(world, customers, evidence)
+            return Result(
+                plan=self.plan,
+                findings=findings,
+                told=self.told,
+                troubles=trouble.made,
+                struck=evidence.struck,
+                samples=self.samples,
+                tables=await _tables(world),
+                deaths={one.name: one.deaths for one in world.machines},
+                seconds_of_orders=ordered,
+                seconds=seconds,
+                begun=begun,
+                versions=await _versions(world),
+            )
+
+    async def _order(self, customers: Customers, trouble: Troublemaker) -> None:
+        """Every order of the plan, and each trouble once as many jobs are accepted as it says."""
+        waiting, coming = deque(self.plan.orders), deque(self.plan.troubles)
+
+        async def order_on() -> None:
+            while waiting:
+                while self._open >= self.most_open:
+                    await asyncio.sleep(0.1)
+                await customers.order(waiting.popleft())
+                while coming and coming[0].after <= len(self.told.accepted):
+                    trouble.make(coming.popleft())
+
+        await asyncio.gather(*(order_on() for _ in range(self.at_once)))
+
+    @contextlib.asynccontextmanager
+    async def _watching(self, world: World) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._watch(world))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _watch(self, world: World) -> None:
+        """Twice a second how many are open, so that orders wait; every second how the processes are."""
+        while True:
+            with contextlib.suppress(psycopg.OperationalError, OSError):
+                async with await psycopg.AsyncConnection.connect(world.postgres.url, autocommit=True) as connection:
+                    while True:
+                        await self._look(world, connection)
+                        await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)
+
+    async def _look(self, world: World, connection: psycopg.AsyncConnection[Any]) -> None:
+        row = await (
+            await connection.execute(
+                "SELECT (SELECT count(*) FROM jobs WHERE finished_at IS NULL), (SELECT count(*) FROM pg_stat_activity)"
+            )
+        ).fetchone()
+        assert row is not None
+        self._open = row[0]
+        memory = {one.name: size for one in world.machines if (size := one.resident()) is not None}
+        now = time.monotonic() - self._begun
+        sample = Sample(
+            at=now, accepted=len(self.told.accepted), open=row[0], connections=row[1], memory=memory
+        )
+        self.samples.append(sample)
+
+    async def _ended(self, world: World) -> bool:
+        """Jobs, runs that go on after a cancel, and callbacks."""
+        with contextlib.suppress(psycopg.OperationalError):
+            async with await psycopg.AsyncConnection.connect(world.postgres.url) as connection:
+                row = await (
+                    await connection.execute(
+                        "SELECT EXISTS (SELECT FROM jobs WHERE finished_at IS NULL) "
+                        "OR EXISTS (SELECT FROM deliveries WHERE state IN ('waiting', 'sending')) "
+                        "OR EXISTS (SELECT FROM attempts WHERE state = 'detached' AND finished_at IS NULL) "
+                        "OR EXISTS (SELECT FROM procrastinate_jobs)"
+                    )
+                ).fetchone()
+                return row is not None and not row[0]
+        return False
+
+    async def _evidence(self, world: World, customers: Customers) -> Evidence:
+        evidence = Evidence(
+            orders={order.number: order for order in self.plan.orders},
+            told=self.told,
+            owners=customers.ids,
+            blobs=world.folder / "data" / "blobs",
+            submissions={name: await place.submissions() for name, place in world.places.items()},
+            struck={name: (await place.counts())["struck"] for name, place in world.places.items()},
+        )
+        await evidence.gather(world.postgres.url)
+        return evidence
+
+    async def _judge(self, world: World, customers: Customers, evidence: Evidence) -> Findings:
+        findings = await asyncio.to_thread(audit, evidence)
+        delivered = [one for one in evidence.outputs if one["delivered"]]
+        sample = random.Random(self.plan.seed).sample(delivered, min(60, len(delivered)))
+
+        async def get(path: str, customer: str) -> int:
+            headers = {"Authorization": f"Bearer {customers.keys[customer]}"}
+            async with world.session.get(f"{world.api_url}{path}", headers=headers) as answer:
+                await answer.read()
+                return answer.status
+
+        await until(lambda: _answers(world), 60, "the API")
+        more = [await across_owners(evidence, get, sample), await _books(world), _logs(world)]
+        return replace(findings, checks=[*findings.checks, *more])
+
+
+async def _answers(world: World) -> bool:
+    with contextlib.suppress(aiohttp.ClientError):
+        async with world.session.get(f"{world.api_url}/livez") as answer:
+            return answer.status < 500
+    return False
+
+
+async def _books(world: World) -> Check:
+    status, said = await command(world.folder, world.environment, "credits", "reconcile")
+    last = said.strip().splitlines()[-1] if said.strip() else "nothing"
+    return Check(
+        promise="`genyard credits reconcile` finds the books in balance.",
+        counted=last,
+        wrong=[] if status == 0 else [said],
+    )
+
+
+def _logs(world: World) -> Check:
+    defects = [f"{one.name}: {told}" for one in world.machines for told in logged(one, "error", "critical", "defect")]
+    warnings = Counter(told["event"] for one in world.machines for told in logged(one, "warning"))
+    said = ", ".join(f"{count} × {event}" for event, count in warnings.most_common(6)) or "no warnings"
+    defects += [f"{one.name} ended by itself: exit {one.exits}" for one in world.machines if one.exits]
+    return Check(promise="No process met a defect of genyard's own.", counted=said, wrong=defects)
+
+
+async def _tables(world: World) -> dict[str, int]:
+    async with await psycopg.AsyncConnection.connect(world.postgres.url) as connection:
+        rows = await (
+            await connection.execute(
+                "SELECT relname, pg_total_relation_size(relid) FROM pg_stat_user_tables "
+                "ORDER BY 2 DESC, 1 LIMIT 12"
+            )
+        ).fetchall()
+    return dict(rows)
+
+
+async def _versions(world: World) -> dict[str, str]:
+    async with await psycopg.AsyncConnection.connect(world.postgres.url) as connection:
+        row = await (await connection.execute("SHOW server_version")).fetchone()
+    assert row is not None
+    return {
+        "genyard": version("genyard"),
+        "Python": platform.python_version(),
+        "PostgreSQL": row[0].split()[0],
+        "procrastinate": version("procrastinate"),
+    }

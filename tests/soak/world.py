@@ -1,0 +1,161 @@
+"""Everything that runs during a soak: database, places, workers, an API; and the settings that join them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from genyard.app import Product, build
+from genyard.settings import Settings, load_settings
+from soak.machines import Machine, Place, Postgres, free_port
+from soak.plan import PRICES, PRO_TXT2IMG, WEIGHTS
+from soak.place import PUBLIC
+
+Json = Any
+KINDS = ("comfyui", "comfyui-old", "runpod", "scenario", "replicate")
+ENDPOINTS = (*WEIGHTS, "background")
+
+_TIMES = "timeouts = { poll = 0.5, image = 6, queue = 40, connect = 4, download = 5 }"
+_PAID = "daily_cap_usd = 100000\nusd_per_second = 0.001\ncalls_per_second = 200"
+
+
+def _runpod(name: str, endpoint_id: str, *more: str) -> str:
+    head = (f"[endpoints.{name}]", 'kind = "runpod"', f'endpoint_id = "{endpoint_id}"')
+    return "\n".join((*head, "concurrency = 12", _TIMES, _PAID, *more))
+
+
+def _prices() -> str:
+    rows = [
+        f'[[credits.prices]]\noperation = "{operation}"\ncredits = {credits}\nper = "{per}"'
+        for operation, (credits, per) in PRICES.items()
+    ]
+    rows.append(
+        f'[[credits.prices]]\noperation = "txt2img"\ntier = "pro"\ncredits = {PRO_TXT2IMG}\nper = "output"'
+    )
+    rows.append('[[credits.prices]]\noperation = "*"\ncredits = 1')
+    return "\n".join(["[credits]", "enabled = true", *rows])
+
+
+def _comfyui(name: str, url: str) -> str:
+    return f'[endpoints.{name}]\nkind = "comfyui"\nurl = "{url}"\nconcurrency = 6\n{_TIMES}'
+
+
+def toml(places: Mapping[str, Place], receiver: str) -> str:
+    """genyard.toml of every process."""
+    return "\n\n".join(
+        (
+            'provider = "runpod"',
+            '[routes]\ntxt2img = "flux"\nremove_background = "background"',
+            f'[webhooks]\nhosts = ["{receiver}"]',
+            "[tiers.standard]\nat_once = 40\nqueue = 400",
+            "[tiers.pro]\nat_once = 60\nqueue = 1000\npriority = 10",
+            "[tiers.free]\nat_once = 6\nqueue = 60\npriority = -10\nmax_priority = 10",
+            "[budgets]\ndaily_usd = 100000",
+            _prices(),
+            _comfyui("comfyui", places["comfyui"].url),
+            _comfyui("comfyui-old", places["comfyui-old"].url),
+            _runpod("flux", "emu-flux", 'models = ["flux.1-dev"]'),
+            _runpod("links", "emu-links", 'models = ["sdxl"]'),
+            _runpod("background", "emu-background", 'operations = ["remove_background"]'),
+            _runpod("worker", "emu-worker", 'protocol = "comfyui"'),
+            _runpod("public", PUBLIC),
+            f'[endpoints.scenario]\nkind = "scenario"\nconcurrency = 12\nusd_per_unit = 0.01\n{_TIMES}\n'
+            "daily_cap_usd = 100000\ncalls_per_second = 200",
+            f'[endpoints.replicate]\nkind = "replicate"\nconcurrency = 12\n{_TIMES}\n'
+            "daily_cap_usd = 100000\ncalls_per_second = 200",
+            '[endpoints.preview]\nkind = "preview"\nconcurrency = 2',
+        )
+    )
+
+
+@dataclass(kw_only=True)
+class World:
+    """`door`: the product as a Python program has it, without a worker. `steady` is never killed."""
+
+    folder: Path
+    postgres: Postgres
+    places: Mapping[str, Place]
+    environment: Mapping[str, str]
+    settings: Settings
+    door: Product
+    session: aiohttp.ClientSession
+    api: Machine
+    workers: Sequence[Machine]
+
+    @property
+    def steady(self) -> Machine:
+        return self.workers[0]
+
+    @property
+    def machines(self) -> Sequence[Machine]:
+        return (*self.workers, self.api)
+
+    @property
+    def api_url(self) -> str:
+        return str(self.settings.server.public_url)
+
+
+@contextlib.asynccontextmanager
+async def world_of(folder: Path, *, receiver: str, workers: int = 2) -> AsyncIterator[World]:
+    """Starts all of it; ends all of it, however the soak ends."""
+    async with contextlib.AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        postgres = await stack.enter_async_context(Postgres(folder))
+        places = {
+            kind: await stack.enter_async_context(Place.start(kind, folder, session)) for kind in KINDS
+        }
+        port = free_port()
+        environment = {name: value for one in places.values() for name, value in one.environment.items()} | {
+            "DATABASE_URL": postgres.url,
+            "GENYARD_DATA": str(folder / "data"),
+            "GENYARD_PORT": str(port),
+            "GENYARD_PUBLIC_URL": f"http://127.0.0.1:{port}",
+            "GENYARD_LOG_JSON": "1",
+        }
+        (folder / "genyard.toml").write_text(toml(places, receiver))
+        settings = load_settings(environment, folder)
+        door = await stack.enter_async_context(build(settings))
+        api = Machine(name="api", folder=folder, environment=environment, arguments=("serve",))
+        crew = [
+            Machine(name=f"worker-{number}", folder=folder, environment=environment)
+            for number in range(1, workers + 1)
+        ]
+        for machine in (api, *crew):
+            await machine.start()
+            stack.push_async_callback(machine.stop)
+        yield World(
+            folder=folder,
+            postgres=postgres,
+            places=places,
+            environment=environment,
+            settings=settings,
+            door=door,
+            session=session,
+            api=api,
+            workers=crew,
+        )
+
+
+#: What a command tells people, who read no JSON.
+_GREETINGS = ("worker ready", "worker stopped", "genyard is up")
+
+
+def logged(machine: Machine, *levels: str) -> list[dict[str, Json]]:
+    """What a process wrote at these levels; what is no JSON (a traceback) counts as a defect."""
+    found = []
+    for line in machine.log.splitlines():
+        if line.startswith(_GREETINGS):
+            continue
+        try:
+            told = json.loads(line)
+        except ValueError:
+            told = {"level": "defect", "event": line}
+        if isinstance(told, dict) and told.get("level") in levels:
+            found.append(told)
+    return found

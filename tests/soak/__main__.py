@@ -34,7 +34,9 @@ async def main(options: argparse.Namespace) -> int:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m soak", description=__doc__)
-    parser.add_argument("--jobs", type=int, default=10_400, help="orders; a few are refused for want of credits")
+    parser.add_argument(
+        "--jobs", type=int, default=10_400, help="orders; a few are refused for want of credits"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=3, help="beside the one of the API")
     parser.add_argument("--open", type=int, default=300, help="jobs that may be open at once")

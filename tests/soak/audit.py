@@ -11,6 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -158,7 +159,9 @@ def every_job_ended_once(evidence: Evidence) -> Check:
         kinds[event["job_id"]].append(event["kind"])
     wrong = [f"job {job_id} was accepted and is gone" for job_id in told - known.keys()]
     wrong += [f"job {job_id} was never answered to anybody" for job_id in known.keys() - told]
-    wrong += [f"order {n} became {len(ids)} jobs" for n, ids in evidence.told.accepted.items() if len(ids) > 1]
+    wrong += [
+        f"order {n} became {len(ids)} jobs" for n, ids in evidence.told.accepted.items() if len(ids) > 1
+    ]
     for job_id, job in known.items():
         ends = [kind for kind in kinds[job_id] if kind in ENDS]
         if job["state"] not in ENDS or ends != [job["state"]] or kinds[job_id][-1] != job["state"]:
@@ -193,7 +196,9 @@ def charge_of(order: Order, tier: str, came: Mapping[str, int]) -> tuple[int, in
         credits, per = price_of(step, tier)
         count = step.get("parameters", {}).get("count", 1) if per == "output" else 1
         wanted = step.get("keep", place == last)
-        delivered = came.get(step.get("name", f"step{place + 1}"), 0) if wanted else max(came.values(), default=0)
+        delivered = (
+            came.get(step.get("name", f"step{place + 1}"), 0) if wanted else max(came.values(), default=0)
+        )
         most += credits * count
         due += credits * min(count, delivered)
     return most, due
@@ -294,8 +299,10 @@ def runs_were_bought_once(evidence: Evidence, second_runs: Counter[tuple[str, st
     for stage, attempts in by_stage.items():
         free = PLACE_OF[attempts[0]["endpoint"]] in ("comfyui", "comfyui-old", None)
         bought = [one for one in attempts if any(run["runs"] for run in found.get(one["id"], ()))]
-        for former, later in zip(attempts, attempts[1:], strict=False):
-            second_runs[attempts[0]["endpoint"], former["code"] or "none"] += later in bought and former in bought
+        for former, later in pairwise(attempts):
+            second_runs[attempts[0]["endpoint"], former["code"] or "none"] += (
+                later in bought and former in bought
+            )
             if not former["code"] or former["state"] not in ("failed", "lost"):
                 wrong.append(f"stage {stage}: another attempt after one that is {former['state']}")
             if former["state"] == "lost" and not free:
@@ -304,7 +311,9 @@ def runs_were_bought_once(evidence: Evidence, second_runs: Counter[tuple[str, st
             wrong.append(f"stage {stage} at {attempts[0]['endpoint']}: {len(bought)} runs")
     itself = sum(evidence.struck["runpod"].get(kind, 0) for kind in BY_ITSELF)
     if repeats > itself:
-        wrong.append(f"{repeats} runs were repeated within a submission; the places did {itself} by themselves")
+        wrong.append(
+            f"{repeats} runs were repeated within a submission; the places did {itself} by themselves"
+        )
     total = sum(run["runs"] for runs in evidence.submissions.values() for run in runs)
     second = sum(second_runs.values())
     counted = (
@@ -382,7 +391,9 @@ def pictures_are_ones_own(evidence: Evidence) -> Check:
     """Pixel for pixel what the run of that very job made: nothing was swapped between jobs or owners."""
     found, _, _ = match_runs(evidence, [])
     winners = {
-        (one["job_id"], one["endpoint"]): one["id"] for one in evidence.attempts if one["state"] == "succeeded"
+        (one["job_id"], one["endpoint"]): one["id"]
+        for one in evidence.attempts
+        if one["state"] == "succeeded"
     }
     wrong, compared = [], 0
     for output in evidence.outputs:
@@ -397,7 +408,9 @@ def pictures_are_ones_own(evidence: Evidence) -> Check:
         except OSError:
             continue
         if mine not in made:
-            wrong.append(f"job {output['job_id']} at {endpoint}: its picture is not among the {len(made)} of its run")
+            wrong.append(
+                f"job {output['job_id']} at {endpoint}: its picture is not among the {len(made)} of its run"
+            )
     return Check(
         promise="Every delivered picture is, pixel for pixel, one that this job's own run made.",
         counted=f"{compared} pictures compared with what the places made",
@@ -415,7 +428,9 @@ def callbacks_came(evidence: Evidence) -> Check:
         by_job[one["job_id"]].append(one)
         seen = set(calls.get(str(one["id"]), ()))
         if one["state"] == "delivered" and seen != {(str(one["job_id"]), f"job.{one['kind']}")}:
-            wrong.append(f"message {one['id']} of job {one['job_id']} ({one['kind']}): the receiver saw {seen}")
+            wrong.append(
+                f"message {one['id']} of job {one['job_id']} ({one['kind']}): the receiver saw {seen}"
+            )
         if one["state"] != "delivered":
             wrong.append(f"message {one['id']} is {one['state']} after {one['tries']} tries: {one['error']}")
     for job_id, state in wanted.items():

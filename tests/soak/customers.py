@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import copy
 import json
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -184,12 +183,3 @@ class Customers:
 _BROKEN = (aiohttp.ClientError, TimeoutError, psycopg.OperationalError, PoolTimeout, ConnectionError)
 #: A full queue, a place that does not answer while the job is planned, a server whose database is away.
 _AGAIN = frozenset({Code.limit_exceeded, Code.provider_unreachable, Code.provider_busy, Code.internal})
-
-
-async def until(condition: Callable[[], Any], seconds: float, what: str) -> None:
-    """A poll with a deadline."""
-    end = time.monotonic() + seconds
-    while not await condition():
-        if time.monotonic() > end:
-            raise TimeoutError(f"{what} did not come within {seconds:.0f} s")
-        await asyncio.sleep(0.2)

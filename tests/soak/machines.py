@@ -15,8 +15,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,15 @@ Json = Any
 TESTS = Path(__file__).parent.parent
 #: As root, PostgreSQL runs as another user and must reach its data.
 _ROOT_FOLDER = Path("/var/lib/genyard-tests")
+
+
+async def until(condition: Callable[[], Awaitable[Any]], seconds: float, what: str) -> None:
+    """A poll with a deadline."""
+    end = time.monotonic() + seconds
+    while not await condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what} did not come within {seconds:.0f} s")
+        await asyncio.sleep(0.05)
 
 
 def free_port() -> int:
@@ -149,9 +159,7 @@ class Postgres:
                 start_new_session=True,
                 preexec_fn=_dies_with_us(signal.SIGQUIT),
             )
-        async with asyncio.timeout(60):
-            while not await self._answers():
-                await asyncio.sleep(0.05)
+        await until(self._answers, 60, "the database")
 
     async def _answers(self) -> bool:
         try:

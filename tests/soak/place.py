@@ -172,7 +172,7 @@ def emulator(kind: str, root: Path) -> tuple[Service[Any], Callable[[], Mapping[
     if kind in ("comfyui", "comfyui-old"):
         version: Any = "0.33.0" if kind == "comfyui" else "0.3.64"
         comfyui = ComfyUI(version=version, root=root / kind)
-        return comfyui, lambda: {}
+        return comfyui, dict
     if kind == "runpod":
         roomy = dict.fromkeys(("run", "status", "cancel", "requests", "health"), 1_000_000)
         runpod = RunPod(endpoints=RUNPOD, limits=roomy, webhook_gap=0.5)

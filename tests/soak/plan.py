@@ -105,7 +105,7 @@ _MODELS: Final = {"comfyui": "sdxl", "comfyui-old": "sdxl", "worker": "sdxl", "r
 
 
 def make_plan(seed: int, jobs: int, *, troubles: bool = True) -> Plan:
-    draw = random.Random(seed)  # noqa: S311
+    draw = random.Random(seed)
     orders = tuple(_order(number, draw) for number in range(1, jobs + 1))
     return Plan(seed=seed, orders=orders, troubles=tuple(_troubles(jobs, draw)) if troubles else ())
 

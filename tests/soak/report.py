@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
-from soak.soaking import Result, Sample
+from soak.soaking import Result
 
 
 def said(result: Result) -> str:
@@ -18,7 +18,8 @@ def said(result: Result) -> str:
         f"troubles: {_counts(result.troubles)}; deaths: {_counts(result.deaths)}",
         f"waits: {_counts(result.told.waits)}; refused: {len(result.told.refused)}",
         f"facts: {dict(findings.facts)}",
-        "second runs: " + ", ".join(f"{n} at {a} after {b}" for (a, b), n in findings.second_runs.items() if n),
+        "second runs: "
+        + ", ".join(f"{n} at {a} after {b}" for (a, b), n in findings.second_runs.items() if n),
     ]
     for check in findings.checks:
         lines.append(f"[{'ok' if not check.wrong else 'WRONG'}] {check.promise} ({check.counted})")

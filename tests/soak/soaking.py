@@ -19,8 +19,8 @@ import aiohttp
 import psycopg
 
 from soak.audit import Check, Evidence, Findings, across_owners, audit
-from soak.customers import Customers, Receiver, Told, until
-from soak.machines import command
+from soak.customers import Customers, Receiver, Told
+from soak.machines import command, until
 from soak.plan import Plan
 from soak.trouble import Troublemaker
 from soak.world import World, logged, world_of
@@ -76,7 +76,10 @@ class Soak:
         begun = datetime.now(UTC)
         self._begun = time.monotonic()
         receiver = Receiver(self.told)
-        async with receiver.open(), world_of(self.folder, receiver=receiver.host, workers=self.workers) as world:
+        async with (
+            receiver.open(),
+            world_of(self.folder, receiver=receiver.host, workers=self.workers) as world,
+        ):
             customers = Customers(world, receiver, self.told)
             await customers.come()
             await until(lambda: _answers(world), 60, "the API")
@@ -112,13 +115,15 @@ class Soak:
 
         async def order_on() -> None:
             while waiting:
-                while self._open >= self.most_open:
-                    await asyncio.sleep(0.1)
+                await until(self._has_room, self.patience, "room for more orders")
                 await customers.order(waiting.popleft())
                 while coming and coming[0].after <= len(self.told.accepted):
                     trouble.make(coming.popleft())
 
         await asyncio.gather(*(order_on() for _ in range(self.at_once)))
+
+    async def _has_room(self) -> bool:
+        return self._open < self.most_open
 
     @contextlib.asynccontextmanager
     async def _watching(self, world: World) -> AsyncIterator[None]:
@@ -133,7 +138,9 @@ class Soak:
         """Twice a second how many are open, so that orders wait; every second how the processes are."""
         while True:
             with contextlib.suppress(psycopg.OperationalError, OSError):
-                async with await psycopg.AsyncConnection.connect(world.postgres.url, autocommit=True) as connection:
+                async with await psycopg.AsyncConnection.connect(
+                    world.postgres.url, autocommit=True
+                ) as connection:
                     while True:
                         await self._look(world, connection)
                         await asyncio.sleep(0.5)
@@ -215,7 +222,9 @@ async def _books(world: World) -> Check:
 
 
 def _logs(world: World) -> Check:
-    defects = [f"{one.name}: {told}" for one in world.machines for told in logged(one, "error", "critical", "defect")]
+    defects = [
+        f"{one.name}: {told}" for one in world.machines for told in logged(one, "error", "critical", "defect")
+    ]
     warnings = Counter(told["event"] for one in world.machines for told in logged(one, "warning"))
     said = ", ".join(f"{count} × {event}" for event, count in warnings.most_common(6)) or "no warnings"
     defects += [f"{one.name} ended by itself: exit {one.exits}" for one in world.machines if one.exits]

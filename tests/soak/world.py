@@ -14,8 +14,8 @@ import aiohttp
 from genyard.app import Product, build
 from genyard.settings import Settings, load_settings
 from soak.machines import Machine, Place, Postgres, free_port
-from soak.plan import PRICES, PRO_TXT2IMG, WEIGHTS
 from soak.place import PUBLIC
+from soak.plan import PRICES, PRO_TXT2IMG, WEIGHTS
 
 Json = Any
 KINDS = ("comfyui", "comfyui-old", "runpod", "scenario", "replicate")
@@ -107,9 +107,7 @@ async def world_of(folder: Path, *, receiver: str, workers: int = 2) -> AsyncIte
     async with contextlib.AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession())
         postgres = await stack.enter_async_context(Postgres(folder))
-        places = {
-            kind: await stack.enter_async_context(Place.start(kind, folder, session)) for kind in KINDS
-        }
+        places = {kind: await stack.enter_async_context(Place.start(kind, folder, session)) for kind in KINDS}
         port = free_port()
         environment = {name: value for one in places.values() for name, value in one.environment.items()} | {
             "DATABASE_URL": postgres.url,

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
+import psycopg
+
 from genyard.errors import Code, GenyardError
 from genyard.jobs.hooks import Hooks
 from genyard.jobs.inputs import Inputs
@@ -38,6 +40,7 @@ _CANCEL_AGAIN_SECONDS: Final = 10.0
 _WORTH_ANOTHER_CANCEL: Final = frozenset(
     {Code.provider_unreachable, Code.provider_busy, Code.provider_timeout, Code.provider_failed}
 )
+_OUTAGE_SECONDS: Final = 0.5
 
 T = TypeVar("T")
 
@@ -219,8 +222,16 @@ class Drive:
         return ref
 
     async def _record(self, ref: Ref) -> None:
+        """However long the database is away: nobody else knows what this place calls it."""
         durable = not self._provider.capabilities.finds
-        if not await self._around.jobs.record_ref(self._claim, ref, durable=durable):
+        while True:
+            try:
+                recorded = await self._around.jobs.record_ref(self._claim, ref, durable=durable)
+                break
+            except psycopg.OperationalError as broken:
+                _log.warning("a submission waits to be noted", key=str(self._key), error=str(broken))
+                await asyncio.sleep(_OUTAGE_SECONDS)
+        if not recorded:
             raise FenceLost
         self._recording = None
 
@@ -320,7 +331,8 @@ class Drive:
                 self._preview_at = now
             else:
                 snapshot = replace(snapshot, preview=None)
-            self._preview = await self._publish(snapshot, self._preview)
+            with contextlib.suppress(psycopg.OperationalError):  # the next tick says it again
+                self._preview = await self._publish(snapshot, self._preview)
         self._saying = None
 
     async def _publish(self, snapshot: Snapshot, old_preview: str | None) -> str | None:

@@ -72,16 +72,22 @@ class Live:
             self._task = None
 
     async def _listen(self) -> None:
+        broken_off = False
         while True:
             try:
                 connection = await self._database.connect()
                 async with connection:
                     await connection.execute("LISTEN genyard")
+                    if (
+                        broken_off
+                    ):  # then the pool's connections are dead, too, and each would cost somebody a failure
+                        await self._database.pool.check()
                     self._listening.set()
                     self._everybody(Notice(kind="look", text=""))
                     await self._read(connection)
             except psycopg.OperationalError as broken:
                 _log.warning("the listening connection broke", error=str(broken))
+                broken_off = True
                 await asyncio.sleep(0.5)
 
     async def _read(self, connection: Connection) -> None:

@@ -363,14 +363,16 @@ SELECT id, genyard_tell('event', id, event_seq || ' expired') FROM job;
 -- name: take_up
 -- Stages whose runner is gone (its lock is free, or its heart has not beaten for the lease), or that were handed to
 -- Procrastinate and never claimed. They get a new epoch, so that a former runner that wakes can change nothing.
+-- A server that has just been started holds nobody's lock yet: for a moment the beats alone count.
 --
 -- One whose worker crashed within a minute is suspected of it: from its second crash on, ever fewer of the suspects run
 -- at the same time, so that the innocent ones get away from the one that kills; who has crashed `most` workers ends.
 WITH alive AS (
     SELECT w.id FROM workers w
     WHERE w.beat_at > now() - %(lease)s * interval '1 second'
-      AND EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 7264 AND l.objid = w.id::oid
-                  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+      AND (pg_postmaster_start_time() > now() - interval '5 seconds'
+           OR EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 7264 AND l.objid = w.id::oid
+                      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())))
 ), orphan AS (
     SELECT s.id, s.job_id, s.dispatched_at, 'running' AS was,
            s.crashes + (SELECT count(*) FROM workers w WHERE w.id = s.worker_id

@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import partial
+from typing import Any, Final, LiteralString, TypeVar
 from uuid import UUID
 
 import procrastinate
@@ -27,12 +28,14 @@ from genyard.jobs.store import Jobs
 from genyard.telemetry import get_logger
 
 _log = get_logger(__name__)
+T = TypeVar("T")
 
 LEASE_SECONDS: Final = 10.0
 _BEAT_SECONDS: Final = 2.0
 _SWEEP_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 2.0
 _ECHO_SECONDS: Final = 0.05
+_OUTAGE_SECONDS: Final = 0.5
 _LOCK_CLASS: Final = 7264
 
 
@@ -47,6 +50,7 @@ class Worker:
         self._runner = runner
         self._concurrency = concurrency
         self._callbacks = callbacks
+        self._locked = asyncio.Event()
 
     async def serve(self, ready: asyncio.Event | None = None) -> None:
         worker_id = await self._jobs.register_worker(f"{socket.gethostname()}:{os.getpid()}")
@@ -63,25 +67,43 @@ class Worker:
             await self._jobs.forget_worker(worker_id)
 
     async def _drive(self, worker_id: int, ready: asyncio.Event) -> None:
-        app = procrastinate.App(
-            connector=_Connector(
-                ready, pool_factory=_pool, conninfo=self._jobs.database.url, min_size=1, max_size=4
-            )
+        """The engine gives up where the database is not as it left it (its own row was pruned while this process was
+        frozen, say); what it ran goes to others, and it begins anew."""
+        while True:
+            try:
+                await self._engine(worker_id, ready)
+                _log.warning("the engine stopped; it starts anew")
+            except (procrastinate.exceptions.ConnectorException, psycopg.Error) as broken:
+                _log.warning("the engine broke off; it starts anew", error=str(broken.__cause__ or broken))
+            await asyncio.sleep(_OUTAGE_SECONDS)
+
+    async def _engine(self, worker_id: int, ready: asyncio.Event) -> None:
+        connector = _Connector(
+            ready, pool_factory=_pool, conninfo=self._jobs.database.url, min_size=1, max_size=4
         )
+        app = procrastinate.App(connector=connector)
 
         @app.task(name="run_stage", queue="stages")
         async def run_stage(stage_id: str, epoch: int) -> None:
             await self._run(UUID(stage_id), epoch, worker_id)
 
         async with app.open_async():
-            await app.run_worker_async(
-                queues=["stages"],
-                concurrency=self._concurrency,
-                install_signal_handlers=False,
-                shutdown_graceful_timeout=0.1,
-                delete_jobs="always",
-                fetch_job_polling_interval=_LOOK_SECONDS,
+            running = asyncio.create_task(
+                app.run_worker_async(
+                    queues=["stages"],
+                    concurrency=self._concurrency,
+                    install_signal_handlers=False,
+                    shutdown_graceful_timeout=0.1,
+                    delete_jobs="always",
+                    fetch_job_polling_interval=_LOOK_SECONDS,
+                )
             )
+            try:
+                await asyncio.shield(running)
+            finally:
+                connector.patient = False
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
 
     async def _run(self, stage_id: UUID, epoch: int, worker_id: int) -> None:
         try:
@@ -97,7 +119,9 @@ class Worker:
                     await asyncio.sleep(_SWEEP_SECONDS)
 
     async def _sweep(self) -> None:
+        """Not without the lock: this worker would count as dead, and take its own runs away from itself."""
         while True:
+            await self._locked.wait()
             try:
                 due = await self._jobs.sweep(LEASE_SECONDS)
             except psycopg.OperationalError as broken:
@@ -118,6 +142,7 @@ class Worker:
     async def _lock(self, worker_id: int) -> Connection:
         connection = await self._jobs.database.connect()
         await connection.execute("SELECT pg_advisory_lock(%s, %s)", (_LOCK_CLASS, worker_id))
+        self._locked.set()
         return connection
 
     async def _beat(self, worker_id: int, connection: Connection) -> None:
@@ -126,8 +151,10 @@ class Worker:
             while True:
                 try:
                     await connection.execute("UPDATE workers SET beat_at = now() WHERE id = %s", (worker_id,))
-                    await asyncio.sleep(_BEAT_SECONDS)
+                    async for _ in connection.notifies(timeout=_BEAT_SECONDS):
+                        pass  # nobody tells it anything: this sleep ends at once when the connection breaks
                 except psycopg.OperationalError as broken:
+                    self._locked.clear()
                     _log.warning("the worker's lock was lost; taking it again", error=str(broken))
                     await asyncio.sleep(0.5)
                     with contextlib.suppress(psycopg.OperationalError):
@@ -142,12 +169,37 @@ class _Connector(procrastinate.PsycopgConnector):
     It fetches once before it listens, and forgets a notification that comes while a fetch is under way: in both
     cases the job would wait for the next look. So it is woken once when it listens, and again a moment after each
     notification. `listening` is set when jobs start at once.
+
+    While it is `patient` an outage of the database is waited for: the engine would end, and with it the runs that go on
+    at their places all the same.
     """
 
     def __init__(self, listening: asyncio.Event, **options: Any) -> None:
         super().__init__(**options)
+        self.patient = True
         self._listening = listening
         self._echo: asyncio.Task[None] | None = None
+
+    async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
+        await self._patiently(partial(super().execute_query_async, query, **arguments))
+
+    async def execute_query_one_async(self, query: LiteralString, **arguments: Any) -> dict[str, Any]:
+        return await self._patiently(partial(super().execute_query_one_async, query, **arguments))
+
+    async def execute_query_all_async(self, query: LiteralString, **arguments: Any) -> list[dict[str, Any]]:
+        return await self._patiently(partial(super().execute_query_all_async, query, **arguments))
+
+    async def listen_notify(self, on_notification: Notify, channels: Iterable[str]) -> None:
+        await self._patiently(partial(super().listen_notify, on_notification, channels))
+
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            try:
+                return await work()
+            except procrastinate.exceptions.ConnectorException as broken:
+                if not self.patient or not isinstance(broken.__cause__, psycopg.OperationalError):
+                    raise
+                await asyncio.sleep(_OUTAGE_SECONDS)
 
     async def _loop_notify(
         self, on_notification: Notify, connection: psycopg.AsyncConnection[Any], timeout: float = 30.0

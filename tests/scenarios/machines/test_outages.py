@@ -1,0 +1,144 @@
+"""The database goes away for a while and comes back: workers and runs outlive it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import psycopg
+from structlog.testing import capture_logs
+
+from conftest import MakeSettings
+from genyard.app import Product, build, working
+from genyard.jobs.model import AttemptState, Job, JobState
+from genyard.jobs.runner import Pace
+from genyard.providers import Capabilities, Media, Plan, Ref
+from support.processes import until
+from support.scripted import RUNNING, ScriptedProvider, succeeded
+
+REQUEST: dict[str, Any] = {
+    "operation": "txt2img",
+    "parameters": {"prompt": "a red dragon", "width": 64, "height": 64},
+}
+QUICK = Pace(first_retry=0.01, factor=1.0, stopping=0.05)
+
+
+@dataclass(kw_only=True)
+class Outage:
+    """Of one database on the tests' server: nobody gets in, and who is in is thrown out."""
+
+    url: str
+    server: str
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def begin(self) -> None:
+        name = urlsplit(self.url).path.strip("/")
+        async with await psycopg.AsyncConnection.connect(self.server, autocommit=True) as admin:
+            await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")  # type: ignore[call-overload]
+            await admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+            )
+
+    async def end(self) -> None:
+        name = urlsplit(self.url).path.strip("/")
+        async with await psycopg.AsyncConnection.connect(self.server, autocommit=True) as admin:
+            await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")  # type: ignore[call-overload]
+        self.over.set()
+
+
+@contextlib.asynccontextmanager
+async def product_with(
+    make_settings: MakeSettings, place: ScriptedProvider, postgres: str
+) -> AsyncIterator[tuple[Product, Outage]]:
+    settings = make_settings()
+    assert settings.database_url is not None
+    outage = Outage(url=settings.database_url.get_secret_value(), server=postgres)
+    async with build(settings, pace=QUICK, providers={"preview": lambda *_: place}) as product:
+        try:
+            yield product, outage
+        finally:
+            await outage.end()
+
+
+async def noticed(logs: list[Any], times: int) -> None:
+    """Until somebody has tried so often in vain to get back in."""
+    await until(lambda: sum(one["event"] == "the listening connection broke" for one in logs) >= times)
+
+
+async def ended_of(product: Product, job_id: UUID) -> Job:
+    """As a client that asks again where a connection of the pool was dead."""
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(psycopg.OperationalError):
+                return await product.studio.wait(job_id)
+
+
+async def test_a_worker_and_its_runs_outlive_an_outage(make_settings: MakeSettings, postgres: str) -> None:
+    """The run goes on under the same attempt and the same runner; the next job starts as if nothing had been."""
+    place = ScriptedProvider(says=[RUNNING])
+    async with product_with(make_settings, place, postgres) as (product, outage):
+        with capture_logs() as logs:
+            async with working(product):
+                first = (await product.studio.submit(REQUEST)).job
+                await place.observing.wait()
+                await outage.begin()
+                await noticed(logs, 2)
+                await outage.end()
+                place.says = [succeeded()]
+                ended = await ended_of(product, first.id)
+                row = await product.jobs.database.row("SELECT epoch FROM stages")
+                second = (await product.studio.submit(REQUEST)).job
+                also = await ended_of(product, second.id)
+    assert (ended.state, also.state) == (JobState.succeeded, JobState.succeeded)
+    assert [one.state for one in ended.attempts] == [AttemptState.succeeded]
+    assert len(place.submitted) == 2
+    assert row == {"epoch": 1}, "nobody else had to take it up"
+
+
+@dataclass(kw_only=True)
+class CutOff(ScriptedProvider):
+    """The database goes away while the submission is on its way, and comes back later."""
+
+    outage: Outage | None = None
+
+    async def submit(
+        self, plan: Plan, key: UUID, media: Mapping[str, Media], *, webhook: str | None = None
+    ) -> Ref:
+        assert self.outage is not None
+        await self.outage.begin()
+        return await super().submit(plan, key, media, webhook=webhook)
+
+
+async def test_what_a_place_accepted_during_an_outage_is_noted_afterwards(
+    make_settings: MakeSettings, postgres: str
+) -> None:
+    """The place cannot be asked for it: whoever forgot the answer would have lost a run that was paid."""
+    able = Capabilities(cancel="running", progress="none", finds=False)
+    place = CutOff(capabilities=able)
+    async with product_with(make_settings, place, postgres) as (product, outage):
+        place.outage = outage
+        with capture_logs() as logs:
+            async with working(product):
+                job = (await product.studio.submit(REQUEST)).job
+                await noticed(logs, 2)
+                await outage.end()
+                ended = await ended_of(product, job.id)
+    assert ended.state is JobState.succeeded, ended.error
+    assert [one.state for one in ended.attempts] == [AttemptState.succeeded]
+    assert len(place.submitted) == 1
+
+
+async def test_an_engine_whose_row_was_pruned_begins_anew(make_settings: MakeSettings, postgres: str) -> None:
+    """As after a freeze of minutes, when another worker has started meanwhile."""
+    place = ScriptedProvider()
+    async with product_with(make_settings, place, postgres) as (product, _), working(product):
+        await product.jobs.database.execute("DELETE FROM procrastinate_workers")
+        jobs = [(await product.studio.submit(REQUEST)).job for _ in range(2)]
+        ended = [await ended_of(product, one.id) for one in jobs]
+    assert [one.state for one in ended] == [JobState.succeeded] * 2
+    assert len(place.submitted) == 2

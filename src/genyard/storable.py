@@ -1,4 +1,7 @@
-"""What a database can hold of what people send: text without NUL and halves of surrogate pairs, finite numbers."""
+"""What a database can hold of what people and places send: text without NUL and halves of surrogate pairs, finite
+numbers. People are refused (`require_storable`); a place's words are made fit (`as_storable`), because a run that was
+paid for must not be lost over them.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,30 @@ def require_text(text: str) -> str:
     if "\x00" in text or any("\ud800" <= one <= "\udfff" for one in text):
         raise ValueError("text must not contain NUL or unpaired surrogates")
     return text
+
+
+def as_storable(value: Any, depth: int = 0) -> Any:
+    """JSON as near to `value` as a database can hold: never an error."""
+    if isinstance(value, str):
+        return value.replace("\x00", "").encode("utf-8", "replace").decode()
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, (int, float)):
+        return value if _is_finite(value) else None
+    if isinstance(value, (Mapping, list, tuple)) and depth >= _MAX_DEPTH:
+        return None
+    if isinstance(value, Mapping):
+        return {as_storable(str(name)): as_storable(one, depth + 1) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_storable(one, depth + 1) for one in value]
+    return as_storable(str(value))
+
+
+def number_within(value: Any, least: float, most: float) -> float | None:
+    """None for what is no number, or none that anybody should believe."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+        return None
+    return value
 
 
 def _is_finite(number: float) -> bool:

@@ -23,6 +23,7 @@ from genyard.jobs.model import JobState
 from genyard.jobs.records import Claim
 from genyard.jobs.store import Jobs
 from genyard.providers import Media, Plan, Provider, Ref, Snapshot, State
+from genyard.storable import as_storable, number_within
 from genyard.storage import Storage
 from genyard.telemetry import get_logger
 
@@ -340,11 +341,12 @@ class Drive:
         preview = old_preview
         if snapshot.preview is not None:
             preview = (await self._around.storage.put(snapshot.preview, "image/jpeg")).object
+        progress, detail = number_within(snapshot.progress, 0, 1), as_storable(snapshot.detail or "")[:500]
         told = json.dumps(
             {
                 "state": snapshot.state.value,
-                "progress": snapshot.progress,
-                "detail": (snapshot.detail or "")[:500],
+                "progress": progress,
+                "detail": detail,
                 "cold": snapshot.cold,
                 "preview": preview is not None,
             }
@@ -352,8 +354,8 @@ class Drive:
         ran = None if self.meter.began_kept else self.meter.ran
         kept = await self._around.jobs.record_progress(
             self._claim,
-            progress=snapshot.progress,
-            detail=snapshot.detail,
+            progress=progress,
+            detail=detail or None,
             preview_key=preview,
             told=told,
             ran=ran,

@@ -22,6 +22,7 @@ from genyard.jobs.assets import NewOutput
 from genyard.media import MEDIA_TYPES, SNIFF_BYTES, MediaKind, MediaLimits, kind_of, sniff, suffix_of
 from genyard.operations import Role
 from genyard.providers import Plan, Provider, RemoteOutput
+from genyard.storable import as_storable
 from genyard.storage import Blob, Storage
 
 _Result = TypeVar("_Result")
@@ -112,7 +113,7 @@ class OutputStore:
             await self._storage.delete(name)
 
     async def _take(self, provider: Provider, plan: Plan, output: RemoteOutput, delivered: bool) -> NewOutput:
-        facts = {**plan.facts.get(output.step, {}), **output.facts}
+        facts = {**plan.facts.get(output.step, {}), **as_storable(output.facts)}
         received = await self._received(provider, output)
         if isinstance(received, bytes):
             if len(received) < _INLINE_BYTES:

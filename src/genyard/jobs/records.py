@@ -23,12 +23,17 @@ from genyard.ledger.prices import JobPrice
 from genyard.pipelines import StageDraft
 from genyard.providers import BoundStep, Cost, Plan
 from genyard.settings.money import NO_BUDGET, Budget
+from genyard.storable import as_storable, number_within
 from genyard.storage import Blob
 
 _PLAN = TypeAdapter(Plan)
 _STEPS = TypeAdapter(tuple[BoundStep, ...])
 #: Where nobody knows when there will be room.
 _RETRY_SECONDS: Final = 10
+#: What a place says beyond these is not believed: then it is not known.
+_MOST_SECONDS: Final = 30 * 86_400.0
+_MOST_USD: Final = 1_000_000.0
+_LONGEST_WORD: Final = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,18 +123,20 @@ class Outcome:
     def values(self) -> dict[str, Any]:
         return {
             "attempt_state": self.state.value,
-            "error": Jsonb(self.error.as_json()) if self.error else None,
+            "error": Jsonb(as_storable(self.error.as_json())) if self.error else None,
             **self.facts(),
         }
 
     def facts(self) -> dict[str, Any]:
+        usd = number_within(self.cost.usd, 0, _MOST_USD) if self.cost else None
+        seconds = number_within(self.seconds, 0, _MOST_SECONDS)
         return {
-            "word": self.word,
-            "seconds": self.seconds,
-            "seconds_source": None if self.seconds is None else "measured" if self.measured else "reported",
-            "waited": self.waited,
-            "cost_usd": self.cost.usd if self.cost else None,
-            "cost_source": self.cost.source if self.cost else None,
+            "word": as_storable(self.word)[:_LONGEST_WORD] if self.word is not None else None,
+            "seconds": seconds,
+            "seconds_source": None if seconds is None else "measured" if self.measured else "reported",
+            "waited": number_within(self.waited, 0, _MOST_SECONDS),
+            "cost_usd": usd,
+            "cost_source": self.cost.source if self.cost and usd is not None else None,
         }
 
 

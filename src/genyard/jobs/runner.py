@@ -31,6 +31,7 @@ from genyard.jobs.model import AttemptState, JobState
 from genyard.jobs.outputs import OutputStore
 from genyard.jobs.records import Claim, Outcome
 from genyard.providers import Plan, Provider, Snapshot, State
+from genyard.storable import as_storable
 from genyard.telemetry import bind_trace, get_logger
 
 _log = get_logger(__name__)
@@ -40,6 +41,8 @@ MAX_ATTEMPTS: Final = 3
 MAX_PAID_RUNS: Final = 2
 #: A place that says "not now" has taken nothing: it is asked again, more and more slowly.
 MAX_BUSY_ATTEMPTS: Final = 20
+#: A place may ask for a longer pause than we would make; one that asks for days is looked at again sooner.
+LONGEST_PAUSE: Final = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +81,9 @@ _UNSEEN: Final = Snapshot(state=State.failed)
 
 
 def _asked_to_wait(error: GenyardError) -> float:
-    """Seconds that the place wants us to wait, if it said so."""
+    """Seconds that the place wants us to wait, if it said so. It may have said so by a date, and our clock be off."""
     wanted = error.context.get("retry_after", 0)
-    return float(wanted) if isinstance(wanted, int | float) else 0.0
+    return min(float(wanted), LONGEST_PAUSE) if isinstance(wanted, int | float) and wanted > 0 else 0.0
 
 
 class Runner:
@@ -241,7 +244,7 @@ class Runner:
                 claim,
                 outcome,
                 seconds_until=max(self._pace.delay(claim.number), _asked_to_wait(error)),
-                detail=f"try {claim.number} failed: {error.message}"[:300],
+                detail=as_storable(f"try {claim.number} failed: {error.message}")[:300],
             )
             if retried:
                 return

@@ -3,49 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from conftest import MakeSettings
-from genyard.app import Product, build, working
+from genyard.app import Product, working
 from genyard.errors import Code, GenyardError
 from genyard.jobs.model import AttemptState, Job, JobState
-from genyard.jobs.runner import Pace
 from genyard.providers import Canceled, Cost, Ref, Snapshot, State
+from support.paid import paid_place
 from support.scripted import RUNNING, ScriptedProvider, succeeded
 
 REQUEST: dict[str, Any] = {
     "operation": "txt2img",
     "parameters": {"prompt": "a red dragon", "width": 64, "height": 64},
 }
-QUICK = Pace(first_retry=0.01, factor=1.0)
 
 
 def charged(usd: float | None) -> Snapshot:
     cost = None if usd is None else Cost(usd=usd, source="reported")
     done = succeeded()
     return Snapshot(state=done.state, outputs=done.outputs, word=done.word, cost=cost)
-
-
-@contextlib.asynccontextmanager
-async def paid_place(
-    make_settings: MakeSettings, place: ScriptedProvider, **endpoint: Any
-) -> AsyncIterator[Product]:
-    """A place with a cap of a dollar, where nobody knows beforehand what a run costs: taken to be 0.40."""
-    settings = make_settings(
-        IMAGE_GENERATION_PROVIDER="comfyui",
-        COMFYUI_ENDPOINT="http://place",
-        GENYARD_PUBLIC_URL="https://genyard.example",
-    )
-    changes = {"daily_cap_usd": 1.0, "assumed_usd": 0.4, **endpoint}
-    only = settings.endpoints["comfyui"].model_copy(update=changes)
-    settings = settings.model_copy(update={"endpoints": {"comfyui": only}})
-    async with build(settings, pace=QUICK, providers={"comfyui": lambda *_: place}) as product:
-        yield product
 
 
 async def submit(product: Product) -> Job:

@@ -86,25 +86,26 @@ class Jobs:
             else:
                 row = await self._row("insert_job", **job_values(job))
         except psycopg.Error as refused:
-            if refused.sqlstate == "GY010":
-                await self._refuse_unless_known(job, refused)
+            why = await self._full(job, refused) if refused.sqlstate == "GY010" else refused_by_money(refused)
+            if why is not None and await self._is_known(job):
                 return None
-            raise refused_owner(refused) or refused_by_money(refused) or refused from None
+            raise why or refused_owner(refused) or refused from None
         if row is None:
             return None
         told = {"job_id": job.id, "event_seq": 1, "kind": "queued"}
         await self._go_on(job.stages[0].draft.endpoint, told=told)
         return job_of(row, [])
 
-    async def _refuse_unless_known(self, job: NewJob, refused: psycopg.Error) -> None:
-        """Where it is there already, it was not a new one that had no room."""
+    async def _is_known(self, job: NewJob) -> bool:
+        """Where it is there already, it was not a new one that had no room, or could not be paid."""
         key = job.idempotency_key
-        if key is not None and await self.find_by_idempotency_key(job.owner_id, key) is not None:
-            return
+        return key is not None and await self.find_by_idempotency_key(job.owner_id, key) is not None
+
+    async def _full(self, job: NewJob, refused: psycopg.Error) -> GenyardError:
         told = json.loads(refused.diag.message_detail or "{}")
         owner_id = job.owner_id if told["scope"] == "owner" else None
         first = await self._row("first_in_line", owner_id=owner_id)
-        raise queue_full(told, await self.standing(first["job_id"]) if first else None) from None
+        return queue_full(told, await self.standing(first["job_id"]) if first else None)
 
     async def standing(self, job_id: UUID) -> Standing | None:
         """Where a queued job stands; None for one that waits nowhere."""

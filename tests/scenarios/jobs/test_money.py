@@ -12,7 +12,9 @@ from conftest import MakeSettings
 from genyard.app import Product, working
 from genyard.errors import Code, GenyardError
 from genyard.jobs.model import AttemptState, Job, JobState
+from genyard.owners import LOCAL_OWNER
 from genyard.providers import Canceled, Cost, Ref, Snapshot, State
+from genyard.settings import BudgetSettings
 from support.paid import paid_place
 from support.scripted import RUNNING, ScriptedProvider, succeeded
 
@@ -192,6 +194,26 @@ async def test_a_run_that_cannot_be_stopped_is_detached_booked_and_kept_from_the
         assert await product.studio.assets() == []
         [kept] = await product.jobs.database.rows("SELECT delivered FROM assets")
         assert kept == {"delivered": False}
+
+
+async def test_what_goes_on_after_a_cancel_holds_its_owners_budget(make_settings: MakeSettings) -> None:
+    """Whoever cancels and submits again, at a place that cannot stop, spends no more than the budget allows."""
+    place = Unstoppable()
+    budgets = {"budgets": BudgetSettings(daily_usd=1.0)}
+    async with paid_place(make_settings, place, budgets, daily_cap_usd=100.0) as product, working(product):
+        for _ in range(2):
+            place.observing.clear()
+            await canceled_while_it_runs(product, place)
+        with pytest.raises(GenyardError) as refused:
+            await submit(product)
+        assert refused.value.field == "budgets.daily_usd"
+        assert refused.value.context["spent"] == pytest.approx(0.8)
+        place.finish.set()
+        for job in await product.studio.jobs():
+            await settled(product, job.id)
+        told = await product.studio.ledger.budget(LOCAL_OWNER)
+        assert told["spent_today"] == pytest.approx(0.14)
+        await submit(product)
 
 
 async def test_another_worker_follows_a_detached_run_to_its_end(make_settings: MakeSettings) -> None:

@@ -101,7 +101,10 @@ def test_both_forms_of_a_file_say_the_same() -> None:
     assert parse_openings("\ufeffowner,credits,key,reason\nabe, 3 ,,\nzoe,0,u7,old\n") == rows
     told = [{"owner": "abe", "credits": 3}, {"owner": "zoe", "credits": 0, "key": "u7", "reason": "old"}]
     assert parse_openings("\n\n".join(json.dumps(one) for one in told)) == rows
+    assert parse_openings("\ufeff" + "\r\n".join(json.dumps(one) for one in told)) == rows
     assert parse_openings("owner,credits\n") == []
+    [odd] = parse_openings('{"owner": "a\u2028b", "credits": 1}')
+    assert odd.owner == "a\u2028b"
 
 
 @pytest.mark.parametrize(
@@ -124,6 +127,14 @@ def test_both_forms_of_a_file_say_the_same() -> None:
         ('{"owner": "a\\u0000", "credits": 1}', "line 1"),
         ('{"owner": "a", "credits": 1, "key": 5}', "line 1: key and reason are text"),
         ('{"owner": "a", "credits": 1}\n5', "line 2: a row is an object"),
+        ("owner,credits\na," + "9" * 5000, "line 2: credits is a whole number"),
+        ('{"owner": "a", "credits": ' + "9" * 4200 + "}", "line 1: credits is a whole number"),
+        ('{"owner": ' + "[" * 100_000, "line 1: this is not JSON"),
+        ('{"owner": "a", "credits": 1, "credits": 100}', "line 1: .* one field twice"),
+        ("owner,credits,credits\na,1,100", "line 1: a column is there twice"),
+        ("owner,credits\na,1\n a,1", "line 3: .* spaces around it"),
+        ("owner,credits\na,٣", "line 2: credits is a whole number"),
+        ("owner,credits\na," + "x" * 200_000, "line 2: this is not CSV"),
     ],
 )
 def test_a_wrong_row_is_named(text: str, told: str) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import secrets
+import sys
+import traceback
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -50,7 +53,7 @@ def configure_logging(level: str, *, as_json: bool) -> None:
             ],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
+                _format_exception,
                 renderer,
             ],
         )
@@ -59,6 +62,44 @@ def configure_logging(level: str, *, as_json: bool) -> None:
     root.handlers = [handler]
     root.setLevel(level.upper())
     logging.getLogger("procrastinate").setLevel(max(logging.WARNING, root.level))
+
+
+def words_of(failure: BaseException) -> str:
+    """What it says, without what it is about: PostgreSQL quotes whole rows in its details, pydantic its input."""
+    primary = getattr(getattr(failure, "diag", None), "message_primary", None)
+    if isinstance(primary, str):
+        return primary
+    errors = getattr(failure, "errors", None)
+    if callable(errors) and hasattr(failure, "error_count"):
+        found = errors(include_input=False, include_url=False, include_context=False)
+        return "; ".join(f"{'.'.join(str(part) for part in one['loc'])}: {one['type']}" for one in found)
+    return str(failure)
+
+
+def _traceback(failure: BaseException, told: frozenset[int] = frozenset()) -> Iterator[str]:
+    told = told | {id(failure)}
+    before = failure.__cause__ or (None if failure.__suppress_context__ else failure.__context__)
+    if before is not None and id(before) not in told:
+        yield from _traceback(before, told)
+        yield "\nafter which came:\n\n"
+    yield "Traceback (most recent call last):\n"
+    yield from traceback.format_tb(failure.__traceback__)
+    yield f"{type(failure).__module__}.{type(failure).__qualname__}: {words_of(failure)}\n"
+    for one in getattr(failure, "exceptions", ()):
+        if isinstance(one, BaseException) and id(one) not in told:
+            yield from _traceback(one, told)
+
+
+def _format_exception(
+    _logger: Any, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    given = event.pop("exc_info", None)
+    if given is True:
+        given = sys.exc_info()
+    failure = given[1] if isinstance(given, tuple) else given
+    if isinstance(failure, BaseException):
+        event["exception"] = "".join(_traceback(failure)).rstrip()
+    return event
 
 
 def _add_trace(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

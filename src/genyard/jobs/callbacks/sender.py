@@ -22,7 +22,7 @@ from genyard.jobs.callbacks.message import Link, write_message
 from genyard.jobs.callbacks.signing import signed_headers
 from genyard.jobs.live import Live, Notice
 from genyard.jobs.store import Jobs
-from genyard.telemetry import bind_trace, get_logger
+from genyard.telemetry import bind_trace, get_logger, words_of
 
 if TYPE_CHECKING:
     from genyard.outbound import Outbound, Posted
@@ -68,7 +68,6 @@ class Callbacks:
         live: Live,
         outbound: Callable[[], Outbound],
         link: Link,
-        clock: Callable[[], float] = time.time,
         bounds: Bounds | None = None,
         tempo: Tempo | None = None,
     ) -> None:
@@ -77,7 +76,6 @@ class Callbacks:
         self._live = live
         self._outbound = outbound
         self._link = link
-        self._clock = clock
         self._bounds = bounds or Bounds()
         self._tempo = tempo or Tempo()
 
@@ -104,7 +102,7 @@ class Callbacks:
                             task.add_done_callback(sending.discard)
                             task.add_done_callback(heard)
                     except psycopg.Error as broken:
-                        _log.warning("callbacks wait for the database", error=str(broken))
+                        _log.warning("callbacks wait for the database", error=words_of(broken))
                     # not wait_for: until Python 3.12 it forgets a cancel that comes together with what it waits for
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(self._tempo.sweep):
@@ -133,7 +131,7 @@ class Callbacks:
                 return  # the job was deleted, and its messages with it
             error = wrong.message
         except psycopg.Error as broken:
-            _log.warning("a callback is given back: the database broke off", error=str(broken))
+            _log.warning("a callback is given back: the database broke off", error=words_of(broken))
             return
         except Exception as defect:  # noqa: BLE001 (callbacks never stop a worker)
             _log.exception("a callback could not be written")
@@ -147,7 +145,7 @@ class Callbacks:
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "genyard",
-            **signed_headers(keys, str(due.id), int(self._clock()), body),
+            **signed_headers(keys, str(due.id), int(self._deliveries.clock()), body),
         }
         return await self._outbound().post(due.url, body, headers=headers, seconds=self._tempo.limit)
 
@@ -168,7 +166,7 @@ class Callbacks:
                 pause=pause,
             )
         except psycopg.Error as broken:
-            _log.warning("the outcome of a callback was not noted; it comes again", error=str(broken))
+            _log.warning("the outcome of a callback was not noted; it comes again", error=words_of(broken))
             return
         if error is not None:
             _log.warning("a callback failed", delivery=str(due.id), host=due.host, state=state, error=error)

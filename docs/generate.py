@@ -466,7 +466,7 @@ def http() -> str:
     from genyard.settings import ServerSettings
 
     class Anything:
-        signer = None
+        signer = clock = None
 
     app = create_http_app(studio=Anything(), owners=Anything(), server=ServerSettings())  # type: ignore[arg-type]
     rows = [

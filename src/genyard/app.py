@@ -265,7 +265,7 @@ class _Receivers:
             await self._outbound.close()
 
 
-def _policy(settings: PolicySettings, outbound: _Receivers) -> Policy | None:
+def _policy(settings: PolicySettings, outbound: _Receivers, clock: Callable[[], float]) -> Policy | None:
     if not settings.asks:
         return None
     if settings.url:
@@ -275,6 +275,7 @@ def _policy(settings: PolicySettings, outbound: _Receivers) -> Policy | None:
             settings.url,
             secret=read_secret(secret) if secret else None,
             seconds=settings.time_limit,
+            clock=clock,
         )
     else:
         ask = ask_function(_function(settings.python))
@@ -301,11 +302,11 @@ def _function(name: str) -> Judge:
     return cast(Judge, found)
 
 
-def _links(signer: LinkSigner, server: ServerSettings) -> Link:
+def _links(signer: LinkSigner, server: ServerSettings, clock: Callable[[], float]) -> Link:
     """Where receivers of callbacks find files: nowhere, unless they can reach us."""
     if not server.public_url:
         return lambda _: None
-    return Links(signer=signer, seconds=server.link_seconds, public_url=server.public_url, clock=time.time).of
+    return Links(signer=signer, seconds=server.link_seconds, public_url=server.public_url, clock=clock).of
 
 
 def _keeper(
@@ -422,7 +423,7 @@ async def build(
             paying=Paying(ledger, sound(settings.credits, catalog), settings.budgets),
             webhooks=Webhooks(deliveries=deliveries, outbound=outbound),
             keeper=keeper,
-            policy=_policy(settings.before_submit, asking),
+            policy=_policy(settings.before_submit, asking, database.clock),
             grace=settings.server.disconnect_seconds,
         )
         callbacks = Callbacks(
@@ -430,7 +431,7 @@ async def build(
             jobs=jobs,
             live=live,
             outbound=outbound,
-            link=_links(signer, settings.server),
+            link=_links(signer, settings.server, database.clock),
             tempo=tempo,
         )
         worker = Worker(

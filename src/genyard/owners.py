@@ -57,6 +57,7 @@ class Owner:
 class Owners:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.clock = database.clock
 
     async def ensure_local(self) -> None:
         await self._database.execute(
@@ -137,8 +138,13 @@ class Owners:
             raise GenyardError(Code.not_found, f"no owner {owner!r}", field="owner")
 
     async def has_keys(self) -> bool:
-        row = await self._database.row("SELECT EXISTS (SELECT FROM api_keys WHERE revoked_at IS NULL) AS any")
-        return bool(row and row["any"])
+        """Whether a key was ever made. Revoking the last one opens no door."""
+        row = await self._database.row(
+            "SELECT EXISTS (SELECT FROM api_keys) AS any, extract(epoch FROM clock_timestamp())::float AS now"
+        )
+        assert row is not None
+        self.clock.learn(row["now"])
+        return bool(row["any"])
 
     async def owner_of(self, key: str) -> UUID:
         return (await self.holder_of(key)).owner_id
@@ -146,13 +152,15 @@ class Owners:
     async def holder_of(self, key: str) -> KeyHolder:
         """`access.unauthorized` for a key that is unknown or revoked."""
         row: dict[str, Any] | None = await self._database.row(
-            "SELECT owner_id, admin, prefix FROM api_keys WHERE digest = %(digest)s AND revoked_at IS NULL",
+            "SELECT owner_id, admin, prefix, extract(epoch FROM clock_timestamp())::float AS now "
+            "FROM api_keys WHERE digest = %(digest)s AND revoked_at IS NULL",
             digest=_digest(key),
         )
         if row is None:
             raise GenyardError(
                 Code.unauthorized, "this API key is not known; make one with `genyard keys create`"
             )
+        self.clock.learn(row.pop("now"))
         return KeyHolder(**row)
 
 

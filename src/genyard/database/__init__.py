@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from genyard.database._clock import Clock
 from genyard.database._embedded import EmbeddedServer
 from genyard.database._migrate import migrate
 from genyard.errors import Code, GenyardError
@@ -30,9 +31,10 @@ OLDEST_SERVER = 150000
 class Database:
     """An open pool. `transaction()` gives a connection whose work commits or is undone as a whole."""
 
-    def __init__(self, pool: AsyncConnectionPool[Connection], url: str) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Connection], url: str, clock: Clock | None = None) -> None:
         self.pool = pool
         self.url = url
+        self.clock = clock or Clock()
         self._giving: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -110,6 +112,7 @@ async def _open(url: str, setting: str, pool_size: int) -> AsyncIterator[Databas
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
             _require_version(connection.info.server_version, setting)
             await migrate(connection)
+            clock = await _clock_of(connection)
     except psycopg.OperationalError as down:
         raise GenyardError(
             Code.settings_invalid, f"{setting}: PostgreSQL does not answer: {down}", field=setting
@@ -125,7 +128,15 @@ async def _open(url: str, setting: str, pool_size: int) -> AsyncIterator[Databas
         timeout=60,
     )
     async with pool:
-        yield Database(pool, url)
+        yield Database(pool, url, clock)
+
+
+async def _clock_of(connection: psycopg.AsyncConnection[Any]) -> Clock:
+    clock = Clock()
+    cursor = await connection.execute("SELECT extract(epoch FROM clock_timestamp())::float")
+    for (now,) in await cursor.fetchall():
+        clock.learn(now)
+    return clock
 
 
 def _require_readable(url: str) -> None:
@@ -147,8 +158,10 @@ def _require_readable(url: str) -> None:
 
 
 async def _configure(connection: Connection) -> None:
-    """Single statements commit by themselves; `Database.transaction` is for more than one."""
+    """Single statements commit by themselves; `Database.transaction` is for more than one. Times are told in UTC,
+    wherever the database is."""
     await connection.set_autocommit(True)
+    await connection.execute("SET timezone TO 'UTC'")
 
 
 def _require_version(version: int, setting: str) -> None:

@@ -12,8 +12,8 @@ WITH job AS (
                       webhook, policy, grace, watched_until)
     VALUES (%(id)s, %(owner_id)s, 'queued', %(request)s, %(operation)s, %(prompt)s, %(tags)s, %(trace_id)s,
             %(priority)s, %(idempotency_key)s, %(request_hash)s, %(rerun_of)s, %(previews)s, %(embed_prompt)s,
-            %(expires_at)s, 1, %(credits)s, %(credit_terms)s, %(webhook)s, %(policy)s, %(grace)s::float,
-            now() + %(grace)s::float * interval '1 second')
+            now() + %(expires_in)s::float * interval '1 second', 1, %(credits)s, %(credit_terms)s, %(webhook)s,
+            %(policy)s, %(grace)s::float, now() + %(grace)s::float * interval '1 second')
     ON CONFLICT (owner_id, idempotency_key) DO NOTHING
     RETURNING *
 ), stage AS (

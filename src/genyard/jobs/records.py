@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -50,9 +49,9 @@ class NewStage:
 
 @dataclass(frozen=True, kw_only=True)
 class NewJob:
-    """What `insert` stores. `price`: what its owner pays, in credits; None where nothing is to be paid.
-    `budget`: what its owner may spend at the places, unless the owner's own row says otherwise. `grace`: seconds
-    without a watcher after which it is canceled; None: it goes on by itself."""
+    """What `insert` stores. `expires_in`: seconds, by the database's clock. `price`: what its owner pays, in credits;
+    None where nothing is to be paid. `budget`: what its owner may spend at the places, unless the owner's own row says
+    otherwise. `grace`: seconds without a watcher after which it is canceled; None: it goes on by itself."""
 
     id: UUID
     owner_id: UUID
@@ -68,7 +67,7 @@ class NewJob:
     rerun_of: UUID | None = None
     previews: bool = False
     embed_prompt: bool = False
-    expires_at: datetime | None = None
+    expires_in: float | None = None
     webhook: Mapping[str, Any] | None = None
     policy: Mapping[str, Any] | None = None
     price: JobPrice | None = None
@@ -186,7 +185,7 @@ def job_values(job: NewJob) -> dict[str, Any]:
         "embed_prompt": job.embed_prompt,
         "webhook": Jsonb(dict(job.webhook)) if job.webhook else None,
         "policy": Jsonb(dict(job.policy)) if job.policy else None,
-        "expires_at": job.expires_at,
+        "expires_in": job.expires_in,
         "grace": job.grace,
         "credits": job.price.credits if job.price else None,
         "credit_terms": Jsonb(dict(job.price.terms)) if job.price else None,

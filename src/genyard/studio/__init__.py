@@ -12,7 +12,7 @@ import json
 import zipfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -37,10 +37,10 @@ from genyard.storable import require_storable
 from genyard.storage import LinkSigner, Storage, spool
 from genyard.studio.imports import Imports
 from genyard.studio.paying import Paying
-from genyard.studio.places import Places
+from genyard.studio.places import Place, Places
 from genyard.studio.planning import Planned, Planner
 from genyard.studio.policy import Judged, Policy
-from genyard.studio.request import Request, parse_tags, require_body, require_filters
+from genyard.studio.request import Request, parse_tags, require_body, require_filters, require_key
 from genyard.studio.watched import keep_watched
 from genyard.studio.webhooks import Webhooks
 from genyard.telemetry import bind_trace, current_trace, new_trace_id
@@ -141,7 +141,7 @@ class Studio:
         """Accepts a job. The same key with the same body gives the first job again; with another body it is
         `request.conflict`. `endpoint`: to this place, whatever the routes say."""
         require_body(body)
-        require_storable(idempotency_key, "Idempotency-Key")
+        require_key(idempotency_key)
         digest = hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).digest()
         if idempotency_key is not None:
             known = await self._known(owner_id, idempotency_key, digest)
@@ -169,7 +169,7 @@ class Studio:
                 rerun_of=rerun_of,
                 previews=request.previews,
                 embed_prompt=request.embed_prompt,
-                expires_at=_expiry(request.expires_in),
+                expires_in=request.expires_in,
                 price=planned.price,
                 budget=planned.budget,
                 webhook=webhook,
@@ -355,14 +355,19 @@ class Studio:
             while piece := file.read(1024 * 1024):
                 yield piece
 
+    def require_hook(self, endpoint: str, key: UUID, token: str) -> Place:
+        """`request.not_found` for an address that no place was given: before anything that is sent there is read."""
+        place = self._places.all.get(endpoint)
+        if place is None or not self._hooks.verify(endpoint, key, token):
+            raise GenyardError(Code.not_found, "no such hook")
+        return place
+
     async def hook(
         self, endpoint: str, key: UUID, token: str, headers: Mapping[str, str], body: bytes
     ) -> None:
         """A place says that something happened to an attempt: whoever drives it looks now. `access.forbidden` for a
         call that does not come from the place."""
-        place = self._places.all.get(endpoint)
-        if place is None or not self._hooks.verify(endpoint, key, token):
-            raise GenyardError(Code.not_found, "no such hook")
+        place = self.require_hook(endpoint, key, token)
         if not await place.provider.hook(headers, body):
             raise GenyardError(Code.forbidden, f"this call is not signed by {endpoint}")
         await self._jobs.wake(endpoint, key)
@@ -566,10 +571,6 @@ def _write(folder: Path, asset: Asset, prefix: str, data: bytes) -> Path:
         path = folder / f"{prefix}-{asset.name}"
     path.write_bytes(data)
     return path
-
-
-def _expiry(seconds: float | None) -> datetime | None:
-    return datetime.now(UTC) + timedelta(seconds=seconds) if seconds is not None else None
 
 
 def _prompt(steps: Sequence[Step]) -> str:

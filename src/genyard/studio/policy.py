@@ -12,7 +12,6 @@ import copy
 import inspect
 import json
 import threading
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -99,13 +98,16 @@ def ask_function(judge: Judge) -> Ask:
     free = asyncio.Semaphore(_AT_ONCE)
 
     async def ask(asked: Asked) -> Verdict:
-        if inspect.iscoroutinefunction(judge):
-            answer = await judge(asked)
-        else:
-            await free.acquire()
-            answer = await _in_thread(judge, asked, free.release)
-            if inspect.isawaitable(answer):
-                answer = await answer
+        try:
+            if inspect.iscoroutinefunction(judge):
+                answer = await judge(asked)
+            else:
+                await free.acquire()
+                answer = await _in_thread(judge, asked, free.release)
+                if inspect.isawaitable(answer):
+                    answer = await answer
+        except (SystemExit, KeyboardInterrupt) as leaving:  # it ends nobody's process but its own
+            raise RuntimeError("the function wanted to end the process") from leaving
         if not isinstance(answer, Allow | Change | Refuse):
             raise TypeError(f"the function returned {type(answer).__name__}, not Allow, Change or Refuse")
         return answer
@@ -113,11 +115,20 @@ def ask_function(judge: Judge) -> Ask:
     return ask
 
 
-def ask_url(outbound: Callable[[], Outbound], url: str, *, secret: bytes | None, seconds: float) -> Ask:
+def ask_url(
+    outbound: Callable[[], Outbound],
+    url: str,
+    *,
+    secret: bytes | None,
+    seconds: float,
+    clock: Callable[[], float],
+) -> Ask:
+    """`clock`: of signatures, in seconds since the epoch."""
+
     async def ask(asked: Asked) -> Verdict:
         told = {
             "type": "before_submit",
-            "timestamp": datetime.now(UTC).isoformat(),
+            "timestamp": datetime.fromtimestamp(clock(), UTC).isoformat(),
             "data": {
                 "owner_id": str(asked.owner_id),
                 "trace_id": asked.trace_id,
@@ -137,7 +148,7 @@ def ask_url(outbound: Callable[[], Outbound], url: str, *, secret: bytes | None,
         body = json.dumps(told).encode()
         headers = {"Content-Type": "application/json", "User-Agent": "genyard"}
         if secret is not None:
-            headers |= signed_headers([secret], str(uuid4()), int(time.time()), body)
+            headers |= signed_headers([secret], str(uuid4()), int(clock()), body)
         answer = await outbound().post(
             url, body, headers=headers, seconds=seconds, answer_bytes=_ANSWER_BYTES
         )
@@ -152,7 +163,7 @@ async def _in_thread(judge: Judge, asked: Asked, ended: Callable[[], None]) -> A
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Any] = loop.create_future()
 
-    def settle(answer: Any, failure: Exception | None) -> None:
+    def settle(answer: Any, failure: BaseException | None) -> None:
         ended()
         if done.done():
             return
@@ -165,8 +176,10 @@ async def _in_thread(judge: Judge, asked: Asked, ended: Callable[[], None]) -> A
         answer, failure = None, None
         try:
             answer = judge(asked)
-        except Exception as wrong:  # noqa: BLE001 (it is raised where it is waited for)
-            failure = wrong
+        except BaseException as wrong:  # noqa: BLE001 (it is raised where it is waited for)
+            failure = (
+                RuntimeError("the function ended its thread") if isinstance(wrong, SystemExit) else wrong
+            )
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, answer, failure)
 

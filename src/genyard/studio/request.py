@@ -14,6 +14,7 @@ from genyard.storable import require_storable
 
 MAX_TAGS: Final = 20
 MAX_URL: Final = 2000
+MAX_KEY: Final = 255
 _FIELDS: Final = frozenset(
     {
         "operation",
@@ -95,6 +96,15 @@ def require_body(body: Any) -> None:
     if not isinstance(body, Mapping):
         raise GenyardError(Code.request_invalid, f"a request is an object, not {type(body).__name__}")
     require_storable(body)
+
+
+def require_key(key: str | None) -> None:
+    """`request.invalid` for an idempotency key that cannot be looked up."""
+    require_storable(key, "Idempotency-Key")
+    if key is not None and not (isinstance(key, str) and 0 < len(key) <= MAX_KEY):
+        raise GenyardError(
+            Code.request_invalid, f"an Idempotency-Key has 1 to {MAX_KEY} characters", field="Idempotency-Key"
+        )
 
 
 def require_filters(limit: int, filters: Mapping[str, Any]) -> None:

@@ -69,6 +69,17 @@ async def test_a_revoked_key_is_refused_at_once(product: Product, with_key: KeyM
     assert (await bob.get("/v1/jobs")).status == 401
 
 
+async def test_revoking_the_last_key_opens_no_door(
+    product: Product, client: Client, with_key: KeyMaker
+) -> None:
+    """Behind a proxy on the same machine everybody seems to be at this machine."""
+    alice = await with_key("alice")
+    [listed] = await product.owners.list_keys()
+    await product.owners.revoke_key(listed.prefix)
+    for refused in (await alice.get("/v1/jobs"), await client.get("/v1/jobs")):
+        assert (refused.status, refused.error["code"]) == (401, "access.unauthorized")
+
+
 async def test_owners_do_not_see_each_others_things(with_key: KeyMaker) -> None:
     alice, bob = await with_key("alice"), await with_key("bob")
     asset = await alice.uploaded(picture())

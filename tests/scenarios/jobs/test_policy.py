@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -127,6 +128,7 @@ BAD = {
     "wrong tags": "return Change(tags=('x' * 61,))",
     "no text": "return Change(parameters={'step1': {'prompt': b'x'}})",
     "a wrong reason": "return Change(tags=('a',), reason=7)",
+    "wants to end the process": "raise SystemExit(1)",
 }
 
 
@@ -160,6 +162,19 @@ async def test_it_has_so_much_time_and_no_more(judged_by: Judged, head: str, bod
         error = await refused(product, asking())
         assert time.monotonic() - began < 0.9
     assert error.code is Code.policy_unavailable
+
+
+@pytest.mark.parametrize("head", ["def", "async def"])
+async def test_one_that_wants_to_end_the_process_is_asked_again_however_often(
+    judged_by: Judged, head: str
+) -> None:
+    """Only so many are under way at a time: who leaves makes room."""
+    body = "import sys; sys.exit() if 'bad' in asked.tags else None; return Allow()"
+    async with judged_by(body, head=head, more="time_limit = 5") as product:
+        wanted = [product.studio.submit(asking(tags=["bad"])) for _ in range(40)]
+        told = await asyncio.gather(*wanted, return_exceptions=True)
+        assert {getattr(one, "code", one) for one in told} == {Code.policy_unavailable}
+        assert (await product.studio.submit(asking())).job.policy is None
 
 
 async def test_what_it_does_to_its_copy_changes_nothing(judged_by: Judged) -> None:

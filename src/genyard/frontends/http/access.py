@@ -1,4 +1,4 @@
-"""Who asks: an API key, or somebody at this machine while no key exists. And whose page a browser's request is from.
+"""Who asks: an API key, or somebody at this machine until the first key is made; and whose page a request is from.
 
 Keys themselves are `genyard.owners`; links that are permissions of their own are `links`.
 """
@@ -34,8 +34,8 @@ class Access:
         return (await self.holder_of(request)).owner_id
 
     async def holder_of(self, request: Request) -> KeyHolder:
-        """Whoever is at the machine itself while no key exists may do everything. `access.unauthorized` without a
-        known key, `access.forbidden` for what no key may do."""
+        """Whoever is at the machine itself may do everything until the first key is made. `access.unauthorized`
+        without a known key, `access.forbidden` for what no key may do."""
         if request.method not in _SAFE_METHODS:
             self._refuse_foreign_page(request.headers)
         key = _key(request.headers)

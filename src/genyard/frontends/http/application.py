@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
@@ -49,9 +48,9 @@ _FRAMING_BYTES: Final = 256 * 1024
 _DESCRIPTION: Final = """
 One API in front of interchangeable places for image and video generation.
 
-Send an API key as `Authorization: Bearer gy_…` or `X-API-Key: gy_…`. While no key exists, requests from the
-machine itself need none. Every answer carries `X-Trace-Id` (yours, if you send a W3C `traceparent`); every error
-is `{"error": {"code", "message", "remedy", "field"?, …}}` with a code that stays the same.
+Send an API key as `Authorization: Bearer gy_…` or `X-API-Key: gy_…`. Until the first key is made, requests
+from the machine itself need none. Every answer carries `X-Trace-Id` (yours, if you send a W3C `traceparent`); every
+error is `{"error": {"code", "message", "remedy", "field"?, …}}` with a code that stays the same.
 """
 
 
@@ -61,9 +60,9 @@ def create_http_app(
     owners: Owners,
     server: ServerSettings,
     limits: MediaLimits | None = None,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] | None = None,
 ) -> FastAPI:
-    """The whole HTTP front end. `limits` bounds uploads; `clock` tells when links expire."""
+    """The whole HTTP front end. `limits` bounds uploads; `clock` tells when links expire: by default the database's."""
     app = FastAPI(
         title="genyard",
         version=GENYARD_VERSION,
@@ -76,7 +75,10 @@ def create_http_app(
         studio=studio,
         access=Access(owners=owners, public_host=urlsplit(server.public_url).netloc),
         links=Links(
-            signer=studio.signer, seconds=server.link_seconds, public_url=server.public_url, clock=clock
+            signer=studio.signer,
+            seconds=server.link_seconds,
+            public_url=server.public_url,
+            clock=clock or owners.clock,
         ),
         board=HealthBoard(studio),
         stopping=asyncio.Event(),

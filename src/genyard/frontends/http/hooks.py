@@ -24,5 +24,6 @@ async def receive_hook(
 
     (RunPod calls again where it is not answered with 200.)"""
     headers = {name.lower(): value for name, value in request.headers.items()}
+    parts.studio.require_hook(endpoint, attempt_id, token)
     await parts.studio.hook(endpoint, attempt_id, token, headers, await request.body())
     return {"heard": True}

@@ -387,7 +387,7 @@ def answers(*statuses: int, **described: Mapping[str, Any]) -> dict[int | str, d
 _DESCRIPTIONS: Mapping[int, str] = {
     401: "No API key, or one that is not known.",
     402: "Not enough credits: `error.context` says the price, the balance and what is missing.",
-    403: "Not allowed: no key exists and the request is not from this machine, or it is another site's page.",
+    403: "Not allowed: no key was ever made and the request is not from this machine, or it is another site's page.",
     404: "There is no such thing of yours.",
     409: "In conflict with what is there.",
     413: "The body is too large.",

@@ -83,6 +83,7 @@ class Bounds:
 class Deliveries:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.clock = database.clock
 
     # ---- for senders ----
 
@@ -97,6 +98,8 @@ class Deliveries:
             per_host=bounds.per_host,
             per_owner=bounds.per_owner,
         )
+        for row in rows:
+            self.clock.learn(row.pop("now"))
         found = [Due(**{**row, "keys": tuple(bytes(key) for key in row["keys"])}) for row in rows]
         return sorted(found, key=lambda due: due.created_at)
 

@@ -42,6 +42,7 @@ UPDATE deliveries d SET state = 'sending', tries = d.tries + 1, worker_id = %(wo
 FROM chosen, jobs j
 WHERE d.id = chosen.id AND j.id = d.job_id
 RETURNING d.id, d.job_id, d.owner_id, d.kind, d.host, d.tries, d.created_at, j.webhook->>'url' AS url, j.trace_id,
+          extract(epoch FROM clock_timestamp())::float AS now,
           coalesce((j.webhook->>'prompts')::boolean, false) AS prompts,
           ARRAY(SELECT s.secret FROM webhook_secrets s WHERE s.owner_id = d.owner_id
                 AND (s.retires_at IS NULL OR s.retires_at > now()) ORDER BY s.made_at DESC) AS keys;

@@ -111,7 +111,7 @@ async def _open(url: str, setting: str, pool_size: int) -> AsyncIterator[Databas
     try:
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
             _require_version(connection.info.server_version, setting)
-            await migrate(connection)
+            await migrate(connection, setting)
             clock = await _clock_of(connection)
     except psycopg.OperationalError as down:
         raise GenyardError(

@@ -111,14 +111,14 @@ class PromptRun:
         prompt_id = self.prompt.prompt_id
         await self._message("execution_start", {"prompt_id": prompt_id})
         order = self._order()
-        cached = {node_id for node_id in order if self._signature(node_id) in self.executor.cache}
+        cached = self._known(order)
         await self._message("execution_cached", {"nodes": sorted(cached), "prompt_id": prompt_id})
         success = False
         node_id = order[-1]
         try:
             for node_id in order:
                 if node_id in cached:
-                    await self._take_from_cache(node_id)
+                    await self._take(node_id, cached[node_id].output)
                 else:
                     await self._execute_node(node_id)
             success = True
@@ -177,8 +177,13 @@ class PromptRun:
         path = self.server.files.read_path(value)
         return hashlib.sha256(path.read_bytes()).hexdigest() if path is not None else None
 
-    async def _take_from_cache(self, node_id: str) -> None:
-        output = self.executor.cache[self._signature(node_id)].output
+    def _known(self, order: list[str]) -> dict[str, _Cached]:
+        """Kept by this run, whatever it pushes out of the cache meanwhile."""
+        cache = self.executor.cache
+        found = {node_id: cache.get(self._signature(node_id)) for node_id in order}
+        return {node_id: one for node_id, one in found.items() if one is not None}
+
+    async def _take(self, node_id: str, output: Output) -> None:
         self.results[node_id] = output
         if output.ui is not None:
             await self._show(node_id, output.ui)

@@ -2,6 +2,7 @@
 
 -- Since when an owner is being deleted. NULL: it stays.
 ALTER TABLE owners ADD COLUMN deleting_at timestamptz;
+-- allowed: owners are few
 CREATE INDEX owners_deleting ON owners (deleting_at) WHERE deleting_at IS NOT NULL;
 
 -- Who is being deleted brings nothing new. Raises GY020.

@@ -13,7 +13,9 @@ ALTER TABLE jobs
     ADD COLUMN cancel_error   jsonb,
     ADD COLUMN grace          real,
     ADD COLUMN watched_until  timestamptz;
+-- allowed: before the first release
 CREATE INDEX jobs_watched ON jobs (watched_until)
     WHERE watched_until IS NOT NULL AND state IN ('queued', 'running');
 
+-- allowed: before the first release
 CREATE INDEX deliveries_finished ON deliveries (finished_at) WHERE finished_at IS NOT NULL;

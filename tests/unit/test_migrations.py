@@ -77,8 +77,8 @@ def test_what_older_processes_do_not_notice_passes(sql: str) -> None:
 
 
 async def test_a_function_keeps_its_arguments(make_settings: MakeSettings) -> None:
-    """`CREATE OR REPLACE` with other arguments makes a second function beside the first: calls may mean either. One that is
-    meant for another kind of thing says so by its first argument."""
+    """`CREATE OR REPLACE` with other arguments makes a second function beside the first, and calls may mean either. One
+    that is meant for another kind of thing says so by its first argument."""
     async with open_database(make_settings(), pool_size=1) as database:
         rows = await database.rows(
             "SELECT proname FROM pg_proc WHERE proname LIKE 'genyard%%' GROUP BY proname, proargtypes[0] "

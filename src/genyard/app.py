@@ -242,7 +242,8 @@ def _routes(settings: Settings) -> Routes:
                 f"routes.{operation}: not an operation; known are {', '.join(OPERATIONS)}",
                 field=f"genyard.toml: routes.{operation}",
             )
-    return Routes(default=settings.provider, operations=settings.routes)
+    rebuys = {operation for operation, route in settings.routes.items() if route.lost == "again"}
+    return Routes(default=settings.provider, operations=settings.targets, rebuys=frozenset(rebuys))
 
 
 class _Receivers:

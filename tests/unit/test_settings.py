@@ -114,7 +114,21 @@ def test_a_dotenv_file_counts_and_the_environment_wins(tmp_path: Path) -> None:
 
 def test_routes_lead_to_places_that_exist(tmp_path: Path) -> None:
     (tmp_path / "genyard.toml").write_text('[routes]\nremove_background = "scenario"\n')
-    assert load_settings({}, tmp_path).routes == {"remove_background": "scenario"}
+    assert load_settings({}, tmp_path).targets == {"remove_background": "scenario"}
+    table = '[routes]\nimg2img = "comfyui"\npixelate = {lost = "again"}\n'
+    (tmp_path / "genyard.toml").write_text(table + '[routes.txt2img]\nto = "runpod"\nlost = "again"\n')
+    routes = load_settings({}, tmp_path)
+    assert routes.targets == {"img2img": "comfyui", "txt2img": "runpod"}
+    assert {name: route.lost for name, route in routes.routes.items()} == {
+        "img2img": "fail",
+        "txt2img": "again",
+        "pixelate": "again",
+    }
+    for wrong in ("txt2img = 7", "txt2img = {lost = 'always'}", "txt2img = {goes = 'runpod'}"):
+        (tmp_path / "genyard.toml").write_text(f"[routes]\n{wrong}\n")
+        with pytest.raises(GenyardError) as caught:
+            load_settings({}, tmp_path)
+        assert (caught.value.field or "").startswith("genyard.toml: routes.txt2img")
     (tmp_path / "genyard.toml").write_text('[routes]\nremove_background = "scenari"\n')
     with pytest.raises(GenyardError, match="scenario") as caught:
         load_settings({}, tmp_path)
@@ -258,7 +272,7 @@ def test_the_reference_page_names_every_variable_and_its_file_says_everything(tm
     [example] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     (tmp_path / "genyard.toml").write_text(example)
     settings = load_settings({}, tmp_path)
-    assert settings.routes["animate_photo"] == "films"
+    assert settings.targets["animate_photo"] == "films"
     assert not any(one.missing for one in settings.endpoints.values())
 
     told = tomllib.loads(example)

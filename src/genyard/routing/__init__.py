@@ -65,11 +65,13 @@ class Routes:
     of an endpoint; settings see to it that an endpoint named by such a word is one that the word means.
 
     pinned   `default` names one endpoint, and no other will do
+    rebuys   operations of which a run that may have been bought is bought once more where nobody can be asked
     """
 
     default: str
     pinned: bool = False
     operations: Mapping[str, str] = field(default_factory=dict)
+    rebuys: frozenset[str] = frozenset()
 
     def of(self, operation: str) -> str:
         return self.operations.get(operation, self.default)

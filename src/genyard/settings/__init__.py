@@ -33,6 +33,7 @@ from genyard.settings.asking import PolicySettings, WebhookSettings
 from genyard.settings.environment import FIELDS, PROVIDER_NEEDS, apply
 from genyard.settings.keeping import AlertSettings, RetentionSettings
 from genyard.settings.money import Budget, BudgetSettings, CreditSettings, Dollars, PriceRow
+from genyard.settings.routes import RouteSettings
 from genyard.settings.turns import DEFAULT_TIER, QueueSettings, TierSettings
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "PriceRow",
     "QueueSettings",
     "RetentionSettings",
+    "RouteSettings",
     "ServerSettings",
     "Settings",
     "StorageSettings",
@@ -200,7 +202,7 @@ class Settings(_Frozen):
     data: Path
     database_url: SecretStr | None = None
     endpoints: dict[str, EndpointSettings]
-    routes: dict[str, str] = Field(default_factory=dict)
+    routes: dict[str, RouteSettings] = Field(default_factory=dict)
     bindings: Path | None = None
     storage: StorageSettings = StorageSettings()
     server: ServerSettings = ServerSettings()
@@ -238,12 +240,19 @@ class Settings(_Frozen):
 
     @field_validator("routes")
     @classmethod
-    def _known_targets(cls, routes: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+    def _known_targets(
+        cls, routes: dict[str, RouteSettings], info: ValidationInfo
+    ) -> dict[str, RouteSettings]:
         known = [*PROVIDER_NEEDS, *info.data.get("endpoints", ())]
-        for operation, target in routes.items():
-            if target not in known:
-                raise ValueError(f"{operation} = {target!r}: take one of {', '.join(dict.fromkeys(known))}")
+        for operation, route in routes.items():
+            if route.to and route.to not in known:
+                raise ValueError(f"{operation} = {route.to!r}: take one of {', '.join(dict.fromkeys(known))}")
         return routes
+
+    @property
+    def targets(self) -> dict[str, str]:
+        """Operation → where it goes in place of `provider`."""
+        return {operation: route.to for operation, route in self.routes.items() if route.to}
 
 
 def load_settings(environ: Mapping[str, str] | None = None, folder: Path | None = None) -> Settings:

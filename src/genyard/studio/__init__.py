@@ -494,7 +494,12 @@ class Studio:
     def routes(self) -> list[dict[str, Any]]:
         """Where requests for each operation go when no model is named."""
         return [
-            {"operation": operation, "endpoint": endpoint.name, "model": binding.model}
+            {
+                "operation": operation,
+                "endpoint": endpoint.name,
+                "model": binding.model,
+                "lost": "again" if operation in self._routes.rebuys else "fail",
+            }
             for operation in OPERATIONS
             if (found := self._routed(operation)) is not None
             for endpoint, binding in [found]

@@ -99,6 +99,7 @@ class Planner:
                     plan=replace(plan, facts=facts),
                     estimate=estimate,
                     reserved_usd=place.reservation(estimate),
+                    rebuys=all(step.operation in routes.rebuys for step in draft.steps),
                 )
             )
         return Planned(steps=seeded, stages=tuple(stages))

@@ -38,7 +38,9 @@ async def test_health_says_who_serves(client: Client) -> None:
         True,
         True,
     )
-    assert {"operation": "txt2img", "endpoint": "preview", "model": "preview"} in told["routes"]
+    assert {"operation": "txt2img", "endpoint": "preview", "model": "preview", "lost": "fail"} in told[
+        "routes"
+    ]
     assert [(one["name"], one["reachable"]) for one in told["endpoints"]] == [("preview", True)]
 
 

@@ -65,6 +65,7 @@ def _routes(console: Console, report: Mapping[str, Any]) -> None:
         name = f"{route['operation']:<18} "
         place = f"{route['endpoint']} ({route['model']})" if route["endpoint"] else "nowhere"
         by = f", by {route['by']}" if route["explicit"] else ""
+        by += "; lost runs are bought again" if route["lost"] == "again" else ""
         if route["can"] or route["endpoint"] or route["explicit"]:
             why = f": {route['problems'][0]}" if route["problems"] else ""
             _line(console, route["can"], f"{name}{place}{by}{why}")

@@ -24,16 +24,17 @@ def routes_in_force(
     served = {one["operation"]: one for one in operations if one["default"]}
     told = []
     for operation in OPERATIONS:
-        explicit = operation in settings.routes
+        explicit = operation in settings.targets
         place, one = places.get(operation), served.get(operation)
         told.append(
             {
                 "operation": operation,
                 "by": f"genyard.toml: routes.{operation}" if explicit else "IMAGE_GENERATION_PROVIDER",
                 "explicit": explicit,
-                "target": settings.routes.get(operation, settings.provider),
+                "target": settings.targets.get(operation, settings.provider),
                 "endpoint": place["endpoint"] if place else None,
                 "model": place["model"] if place else None,
+                "lost": place["lost"] if place else None,
                 "can": bool(one and one["can"]),
                 "problems": list(one["problems"]) if one else [],
             }
@@ -59,7 +60,7 @@ def _problems(
         elif route["explicit"] and not route["can"]:
             yield _leads_nowhere(settings, route)
     by_default = [route for route in routes if not route["explicit"]]
-    meant = [one for one in operations if one["routed"] and one["operation"] not in settings.routes]
+    meant = [one for one in operations if one["routed"] and one["operation"] not in settings.targets]
     if any(one["can"] for one in meant) or not by_default:
         return
     if not meant:

@@ -339,6 +339,12 @@ class RouteView(BaseModel):
     operation: str
     endpoint: str
     model: str
+    lost: Annotated[
+        Literal["fail", "again"],
+        Field(
+            description="Whether a run that may have been bought is bought once more where nobody can be asked."
+        ),
+    ]
 
 
 class HealthView(BaseModel):

@@ -240,7 +240,7 @@ def _check_held(
 ) -> tuple[bytes, _Checked]:
     """A picture, or a text. What is stored, and what it is."""
     if _is_text(output):
-        return data, _Checked(media_type="text/plain", facts=facts)
+        return data, _Checked(media_type="text/plain", facts=_sized(facts))
     media_type = _media_type(output, data)
     try:
         if media_type == "image/png":
@@ -248,7 +248,7 @@ def _check_held(
 
             png = measure_png(data, decode=len(data) < _INLINE_BYTES)
             _check_kind(output, media_type, png.frames)
-            facts = _with_alpha(output, facts, png.has_alpha)
+            facts = _sized(_with_alpha(output, facts, png.has_alpha), png.width, png.height)
             checked = _Checked(media_type=media_type, facts=facts, width=png.width, height=png.height)
             return write_png_facts(data, facts), checked
         if kind_of(media_type) is MediaKind.image:
@@ -256,7 +256,7 @@ def _check_held(
 
             image = inspect_image(data, limits)
             _check_kind(output, media_type, image.frames)
-            facts = _with_alpha(output, facts, image.has_alpha)
+            facts = _sized(_with_alpha(output, facts, image.has_alpha), image.width, image.height)
             return data, _Checked(media_type=media_type, facts=facts, width=image.width, height=image.height)
     except GenyardError as wrong:
         raise _as_bad(output, wrong) from wrong
@@ -273,7 +273,7 @@ def _check_file(
     try:
         _check_kind(output, media_type, 1)
         if kind_of(media_type) is MediaKind.audio:
-            return file, _Checked(media_type=media_type, facts=facts)
+            return file, _Checked(media_type=media_type, facts=_sized(facts))
         from genyard.imaging.video import copy_mp4_with_facts, probe_video
 
         video = probe_video(
@@ -284,6 +284,7 @@ def _check_file(
                 max_seconds=max(limits.max_seconds, _LONGEST_VIDEO),
             ),
         )
+        facts = _sized(facts, video.width, video.height)
         if media_type == "video/mp4":
             copy_mp4_with_facts(file, facts, stamped)
             file = stamped
@@ -330,6 +331,17 @@ def _with_alpha(output: RemoteOutput, facts: Mapping[str, Any], has_alpha: bool)
     """Told where transparency was asked for and there is none: the picture may be wanted all the same."""
     asked = facts.get("operation") == "remove_background" and output.role is Role.image
     return {**facts, "alpha": False} if asked and not has_alpha else facts
+
+
+def _sized(
+    facts: Mapping[str, Any], width: int | None = None, height: int | None = None
+) -> Mapping[str, Any]:
+    """What was asked for is noted where something else came: a picture of another size may be of use all the same."""
+    asked = facts.get("asked_size")
+    told = {name: value for name, value in facts.items() if name != "asked_size"}
+    if asked is not None and width is not None and asked != [width, height]:
+        told |= {"requested_width": asked[0], "requested_height": asked[1]}
+    return told
 
 
 def _bad(output: RemoteOutput, why: str) -> GenyardError:

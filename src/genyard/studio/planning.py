@@ -180,4 +180,7 @@ def _facts(
     }
     told = {name: value for name, value in facts.items() if value is not None}
     told.setdefault("commercial_use", None)
+    size = [step.parameters.get("width"), step.parameters.get("height")]
+    if all(size):
+        told["asked_size"] = size
     return told if delivered else {**told, "delivered": False}

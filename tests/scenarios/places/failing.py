@@ -605,9 +605,11 @@ async def tells_no_prompt(world: World, job: Job) -> None:
 
 
 async def tells_the_true_size(world: World, job: Job) -> None:
-    """What was asked for is in the job's steps, what came is beside the file."""
+    """What was asked for is in the job's steps, and noted beside the file that differs from it."""
     asked = job.steps[0]["parameters"]["width"]
-    assert (job.outputs[0].width, job.outputs[0].height) == (asked // 2, asked // 2)
+    [output] = job.outputs
+    assert (output.width, output.height) == (asked // 2, asked // 2)
+    assert (output.facts["requested_width"], output.facts["requested_height"]) == (asked, asked)
 
 
 async def says_that_alpha_is_missing(world: World, job: Job) -> None:

@@ -76,7 +76,7 @@ def _step(step: BoundStep, facts: dict[str, Any]) -> dict[str, Any]:
         "parameters": dict(step.parameters),
         "licence": binding.licence.model_dump(),
         "price": binding.price.model_dump() if binding.price else None,
-        "facts": facts,
+        "facts": {name: value for name, value in facts.items() if name != "asked_size"},
     }
 
 

@@ -184,6 +184,11 @@ def about(job: Job) -> list[str]:
         lines.append("  drawn without a model: not AI")
     if any(one.get("cutout_method") == "none" for one in facts):
         lines.append("  ! no subject stands out from its background: the picture is unchanged")
+    sizes = dict.fromkeys(
+        f"{one['requested_width']}×{one['requested_height']}" for one in facts if "requested_width" in one
+    )
+    if sizes:
+        lines.append(f"  ! of another size than was asked for ({', '.join(sizes)})")
     ignored = dict.fromkeys(word for one in facts for word in one.get("ignored_terms") or ())
     if ignored:
         lines.append(f"  words of the prompt that had no effect: {', '.join(ignored)}")

@@ -127,7 +127,7 @@ function facts(job, asset) {
     Seed: known.seed ?? step.parameters.seed, Model: known.model ?? step.model,
     "Asked for": known.requested_model, Endpoint: known.endpoint ?? job.attempts.at(-1)?.endpoint, Took: took,
     Execution: job.state === "succeeded" || !job.gpu_seconds ? null : ran(job.gpu_seconds.seconds, job.gpu_seconds.source) || "not known",
-    Size: asset ? [asset.width && `${asset.width} × ${asset.height}`, asset.seconds && `${asset.seconds.toFixed(1)} s`, bytes(asset.bytes)].filter(Boolean).join(" · ") : null,
+    Size: asset ? [asset.width && `${asset.width} × ${asset.height}${known.requested_width ? ` (asked for: ${known.requested_width} × ${known.requested_height})` : ""}`, asset.seconds && `${asset.seconds.toFixed(1)} s`, bytes(asset.bytes)].filter(Boolean).join(" · ") : null,
     Licence: known.licence, "Commercial use": commercial, Operation: job.steps.map((one) => one.operation).join(" → "), Job: job.id,
   };
   return el("dl", { class: "facts" }, Object.entries(rows).filter(([, value]) => value !== null && value !== undefined && value !== "")

@@ -19,7 +19,7 @@ LEVELS = {
     "jobs": 5,
     "pipelines": 4, "routing": 4,
     "providers": 3,
-    "catalog": 2, "owners": 2, "ledger": 2,
+    "catalog": 2, "owners": 2, "ledger": 2, "transfer": 2,
     "operations": 1, "comfy": 1, "imaging": 1, "preview": 1, "storage": 1, "outbound": 1, "database": 1,
     "storable": 1,
     "errors": 0, "media": 0, "settings": 0, "telemetry": 0, "policy": 0,

@@ -18,7 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from genyard.database._clock import Clock
 from genyard.database._embedded import EmbeddedServer
-from genyard.database._migrate import migrate
+from genyard.database._migrate import applied, migrate, shipped
 from genyard.errors import Code, GenyardError
 from genyard.settings import Settings
 
@@ -26,6 +26,20 @@ Connection = psycopg.AsyncConnection[dict[str, Any]]
 Row = dict[str, Any]
 
 OLDEST_SERVER = 150000
+
+__all__ = [
+    "Connection",
+    "Database",
+    "Row",
+    "applied",
+    "load_queries",
+    "migrate",
+    "open_database",
+    "open_server",
+    "server_at",
+    "setting_of",
+    "shipped",
+]
 
 
 class Database:
@@ -92,43 +106,52 @@ class Database:
 @asynccontextmanager
 async def open_database(settings: Settings, *, pool_size: int = 24) -> AsyncIterator[Database]:
     """Starts or adopts the embedded server where no DATABASE_URL is set, migrates, opens the pool."""
+    async with open_server(settings) as url:
+        async with server_at(url, settings) as connection:
+            await migrate(connection, setting_of(settings))
+            clock = await _clock_of(connection)
+        pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            url,
+            min_size=1,
+            max_size=pool_size,
+            open=False,
+            kwargs={"row_factory": dict_row},
+            configure=_configure,
+            connection_class=psycopg.AsyncConnection[dict[str, Any]],
+            timeout=60,
+        )
+        async with pool:
+            yield Database(pool, url, clock)
+
+
+@asynccontextmanager
+async def open_server(settings: Settings) -> AsyncIterator[str]:
+    """The address of the server of DATABASE_URL, else of the embedded one, which is up while the block lasts."""
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
         _require_readable(url)
-        async with _open(url, "DATABASE_URL", pool_size) as database:
-            yield database
+        yield url
         return
     server = await EmbeddedServer.start(settings.data)
     try:
-        async with _open(server.url, "GENYARD_DATA", pool_size) as database:
-            yield database
+        yield server.url
     finally:
         await server.release()
 
 
 @asynccontextmanager
-async def _open(url: str, setting: str, pool_size: int) -> AsyncIterator[Database]:
+async def server_at(url: str, settings: Settings) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    """A connection in autocommit, before anything is known of what is there. `settings.invalid` where nobody answers,
+    or one that is too old."""
+    setting = setting_of(settings)
     try:
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
             _require_version(connection.info.server_version, setting)
-            await migrate(connection, setting)
-            clock = await _clock_of(connection)
+            yield connection
     except psycopg.OperationalError as down:
         raise GenyardError(
             Code.settings_invalid, f"{setting}: PostgreSQL does not answer: {down}", field=setting
         ) from down
-    pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
-        url,
-        min_size=1,
-        max_size=pool_size,
-        open=False,
-        kwargs={"row_factory": dict_row},
-        configure=_configure,
-        connection_class=psycopg.AsyncConnection[dict[str, Any]],
-        timeout=60,
-    )
-    async with pool:
-        yield Database(pool, url, clock)
 
 
 async def _clock_of(connection: psycopg.AsyncConnection[Any]) -> Clock:
@@ -137,6 +160,11 @@ async def _clock_of(connection: psycopg.AsyncConnection[Any]) -> Clock:
     for (now,) in await cursor.fetchall():
         clock.learn(now)
     return clock
+
+
+def setting_of(settings: Settings) -> str:
+    """Which setting says where the database is."""
+    return "GENYARD_DATA" if settings.database_url is None else "DATABASE_URL"
 
 
 def _require_readable(url: str) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import psycopg
 from psycopg.errors import DeadlockDetected, LockNotAvailable
+from psycopg.rows import tuple_row
 
 from genyard.errors import Code, GenyardError
 from genyard.telemetry import get_logger
@@ -92,6 +93,16 @@ async def migrate(
     finally:
         await connection.execute("RESET lock_timeout")
         await connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+
+
+async def applied(connection: _Connection) -> set[str]:
+    """The names of what has been applied; none where genyard has never been."""
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute("SELECT to_regclass('genyard_migrations') IS NOT NULL")
+        if await cursor.fetchone() == (False,):
+            return set()
+        await cursor.execute("SELECT name FROM genyard_migrations")
+        return {name for (name,) in await cursor.fetchall()}
 
 
 def _missing(migrations: Sequence[Migration], applied: set[str]) -> list[Migration]:

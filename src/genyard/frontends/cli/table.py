@@ -38,6 +38,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "Workers, queues, oldest waits, spending, alerts; `admin pause`, `admin resume`, `admin clean`.",
     ),
     "webhooks": ("webhooks", "Callbacks: what was told to whom; `webhooks resend ID`, `webhooks secret`."),
+    "db": ("moving", "`db export FILE`, `db import FILE`: backups, and the move to another server."),
     "serve": ("service", "The HTTP API and its page."),
     "worker": ("service", "Run jobs until SIGTERM or Ctrl-C."),
     "doctor": ("doctor", "What is configured, what each place can and cannot do, and why."),

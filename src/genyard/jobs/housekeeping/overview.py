@@ -65,7 +65,7 @@ class Overseer:
         self._rules = rules
 
     async def look(self, now: datetime | None = None) -> Overview:
-        now = now or datetime.now(UTC)
+        now = now or datetime.fromtimestamp(self._database.clock(), UTC)
         seen = await self._see(now)
         rows = {(row["code"], row["subject"]): row for row in await self._database.rows(_SQL("alert_rows"))}
         found = [

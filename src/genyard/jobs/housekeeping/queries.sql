@@ -16,11 +16,14 @@ INSERT INTO chores (name) VALUES (%(name)s) ON CONFLICT (name) DO UPDATE SET don
 -- ---- owners ----
 
 -- name: mark_owner
--- From the commit on nobody gets in as this owner, and nothing new comes. Again and again is as good as once.
+-- From the commit on nobody gets in as this owner, and nothing new comes. Again and again is as good as once. Where its
+-- keys were the only ones, their going opens no door (`Owners.has_keys`).
 WITH marked AS (
     UPDATE owners SET deleting_at = coalesce(deleting_at, now()) WHERE name = %(name)s RETURNING id, name, deleting_at
 ), keys AS (
-    DELETE FROM api_keys USING marked WHERE api_keys.owner_id = marked.id
+    DELETE FROM api_keys USING marked WHERE api_keys.owner_id = marked.id RETURNING 1
+), door AS (
+    INSERT INTO secrets (name, value) SELECT 'keys were made', '' FROM keys LIMIT 1 ON CONFLICT DO NOTHING
 )
 SELECT id, name, deleting_at FROM marked;
 

@@ -32,7 +32,7 @@ class Retention:
 
     async def would_go(self, now: datetime | None = None) -> Mapping[str, int]:
         """What `go` would remove now: counts and bytes."""
-        now = now or datetime.now(UTC)
+        now = now or datetime.fromtimestamp(self._database.clock(), UTC)
         days = self._days()
         row = await self._database.row(
             _SQL("would_go"),
@@ -45,7 +45,7 @@ class Retention:
 
     async def go(self, now: datetime | None = None) -> Mapping[str, int]:
         """Removes it, batch by batch; jobs first, because they keep what they were given. How many of each went."""
-        now = now or datetime.now(UTC)
+        now = now or datetime.fromtimestamp(self._database.clock(), UTC)
         days, keep = self._days(), list(self._settings.keep_tags)
         jobs = _bound(now, days["jobs"])
         gone = {

@@ -140,8 +140,8 @@ class Owners:
     async def has_keys(self) -> bool:
         """Whether a key was ever made. Revoking the last one opens no door, and neither does deleting its owner."""
         row = await self._database.row(
-            "SELECT EXISTS (SELECT FROM api_keys) OR EXISTS (SELECT FROM secrets WHERE name = 'keys were made') AS any, "
-            "extract(epoch FROM clock_timestamp())::float AS now"
+            "SELECT EXISTS (SELECT FROM api_keys) OR EXISTS (SELECT FROM secrets WHERE name = 'keys were made') "
+            "AS any, extract(epoch FROM clock_timestamp())::float AS now"
         )
         assert row is not None
         self.clock.learn(row["now"])

@@ -234,6 +234,7 @@ async def test_a_deletion_goes_on_after_whoever_began_it_is_gone(make_settings: 
         async with working(product):
             await gone(product)
         assert stored(product) == []
+        assert await product.owners.has_keys(), "deleting the only owner with keys opens no door"
         with pytest.raises(GenyardError) as late:
             await product.studio.upload(png(3), owner_id=ada)
         assert late.value.code is Code.forbidden

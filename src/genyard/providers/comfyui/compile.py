@@ -40,7 +40,8 @@ _FILM_CLASSES: Final = frozenset({"SaveVideo", "SaveWEBM", "VHS_VideoCombine"})
 def compile_steps(steps: Sequence[BoundStep], facts: Facts | None, *, renamed: Mapping[str, str]) -> Plan:
     """`renamed`: model file name of a template or binding → the name it has on this endpoint."""
     catalogue = comfy.Catalogue(facts.catalogue) if facts is not None and facts.catalogue else None
-    parts = [_part(step, catalogue, renamed) for step in steps]
+    here = frozenset(step.name for step in steps)
+    parts = [_part(step, catalogue, renamed, here) for step in steps]
     _check(steps, parts, catalogue)
     fused = comfy.fuse(parts)
     if catalogue is not None and (problems := comfy.check(fused.workflow, catalogue, uploads=fused.uploads)):
@@ -49,10 +50,11 @@ def compile_steps(steps: Sequence[BoundStep], facts: Facts | None, *, renamed: M
     inputs: dict[str, PlanInput] = {}
     for step in steps:
         for name, source in _named_sources(step).items():
-            if isinstance(source, MediaInput):
-                inputs[source.name] = PlanInput(name=source.name, source=source)
+            given = _given_as(source, here)
+            if given is not None:
+                inputs[given] = PlanInput(name=given, source=source)
                 sites = fused.inputs[f"{step.name}.{name}"]
-                uploads.setdefault(source.name, []).extend(site.as_json() for site in sites)
+                uploads.setdefault(given, []).extend(site.as_json() for site in sites)
     outputs = tuple(
         PlanOutput(step=output.step, role=Role(output.role) if output.role else None, where=output.save)
         for output in fused.outputs
@@ -109,9 +111,15 @@ def _makes_video(workflow: comfy.Workflow) -> bool:
     return any(node["class_type"] in _FILM_CLASSES for node in workflow.values())
 
 
-def _part(step: BoundStep, catalogue: comfy.Catalogue | None, renamed: Mapping[str, str]) -> comfy.Part:
+def _part(
+    step: BoundStep, catalogue: comfy.Catalogue | None, renamed: Mapping[str, str], here: frozenset[str]
+) -> comfy.Part:
     sources = _named_sources(step)
-    wires = {name: source.step for name, source in sources.items() if isinstance(source, StepOutput)}
+    wires = {
+        name: source.step
+        for name, source in sources.items()
+        if isinstance(source, StepOutput) and source.step in here
+    }
     own = step.operation == "run_workflow"
     graph = _own(step, catalogue) if own else _from_template(step, catalogue, renamed)
     if unknown := set(sources) - set(graph.inputs):
@@ -127,6 +135,14 @@ def _part(step: BoundStep, catalogue: comfy.Catalogue | None, renamed: Mapping[s
             Code.request_invalid, f"the workflow needs an input {name!r}", field=f"inputs.{name}"
         )
     return comfy.Part(name=step.name, graph=graph, wires=wires, keep=step.keep)
+
+
+def _given_as(source: Source, here: frozenset[str]) -> str | None:
+    """The name of an upload; None for what a step of the same workflow gives. What a former stage made, perhaps at
+    another place, is uploaded like an asset."""
+    if isinstance(source, MediaInput):
+        return source.name
+    return None if source.step in here else f"step.{source.step}"
 
 
 def _named_sources(step: BoundStep) -> dict[str, Source]:

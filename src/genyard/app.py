@@ -38,7 +38,7 @@ from genyard.jobs.live import Live
 from genyard.jobs.outputs import OutputStore
 from genyard.jobs.runner import Pace, Runner
 from genyard.jobs.store import Jobs
-from genyard.jobs.worker import Worker
+from genyard.jobs.worker import LEASE_SECONDS, Worker
 from genyard.ledger import Ledger
 from genyard.operations import OPERATIONS
 from genyard.owners import Owners
@@ -360,10 +360,12 @@ async def build(
     providers: Mapping[str, MakeProvider] | None = None,
     tempo: Tempo | None = None,
     turnus: Turnus | None = None,
+    lease: float = LEASE_SECONDS,
 ) -> AsyncIterator[Product]:
     """Opens database and storage, makes the providers, wires the rest; closes it all at the end.
 
-    `providers` replaces kinds of `PROVIDERS`: for people who bring a place of their own, and for tests.
+    `providers` replaces kinds of `PROVIDERS`: for people who bring a place of their own, and for tests. `lease`:
+    seconds after which a worker that does not beat counts as frozen; the same for all workers of a database.
     """
     kinds = {**PROVIDERS, **(providers or {})}
     async with open_database(settings) as database:
@@ -400,6 +402,7 @@ async def build(
             inputs=Inputs(jobs=jobs, assets=assets, storage=storage),
             hooks=hooks,
             clock=time.monotonic,
+            lease=lease,
         )
         runner = Runner(
             around=around,
@@ -441,6 +444,7 @@ async def build(
             concurrency=settings.stage_concurrency,
             callbacks=callbacks,
             keeper=keeper,
+            lease=lease,
         )
         try:
             yield Product(

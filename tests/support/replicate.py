@@ -108,8 +108,8 @@ class _Remembering(ReplicateProvider):
         super().__init__(**options)
         self._submitted = submitted
 
-    async def submit(self, plan: Any, key: UUID, media: Any, *, webhook: str | None = None) -> Any:
-        ref = await super().submit(plan, key, media, webhook=webhook)
+    async def submit(self, plan: Any, key: UUID, media: Any, **options: Any) -> Any:
+        ref = await super().submit(plan, key, media, **options)
         self._submitted[key] = ref["id"]
         return ref
 

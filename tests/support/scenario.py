@@ -41,10 +41,8 @@ class _Recording(ScenarioProvider):
 
     jobs: dict[UUID, str]
 
-    async def submit(
-        self, plan: Plan, key: UUID, media: Mapping[str, Media], *, webhook: str | None = None
-    ) -> Ref:
-        ref = await super().submit(plan, key, media, webhook=webhook)
+    async def submit(self, plan: Plan, key: UUID, media: Mapping[str, Media], **options: Any) -> Ref:
+        ref = await super().submit(plan, key, media, **options)
         self.jobs[key] = ref["id"]
         return ref
 

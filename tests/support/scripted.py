@@ -19,6 +19,7 @@ from genyard.providers import (
     Capabilities,
     Facts,
     Health,
+    Leave,
     Media,
     Plan,
     PlanInput,
@@ -93,10 +94,18 @@ class ScriptedProvider:
         return None
 
     async def submit(
-        self, plan: Plan, key: UUID, media: Mapping[str, Media], *, webhook: str | None = None
+        self,
+        plan: Plan,
+        key: UUID,
+        media: Mapping[str, Media],
+        *,
+        webhook: str | None = None,
+        leave: Leave | None = None,
     ) -> Ref:
         self.submitted.append(key)
         self.webhooks.append(webhook)
+        if leave is not None:
+            await leave()
         error = self.submits.pop(0) if self.submits else None
         if error is not None:
             raise error

@@ -53,6 +53,10 @@ class FenceLost(Exception):
     """Another runner has the stage."""
 
 
+class _Canceled(Exception):
+    """Before anything left."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
     """What every drive of a process shares."""
@@ -62,6 +66,7 @@ class Surroundings:
     inputs: Inputs
     hooks: Hooks
     clock: Callable[[], float]
+    lease: float
 
 
 async def even_if_stopped(work: Coroutine[Any, Any, T], seconds: float) -> T:
@@ -135,10 +140,13 @@ class Drive:
         key: UUID,
         unsent: list[Plan],
         stopping: float,
+        since: float,
     ) -> None:
+        """`since`: before it was claimed, by the clock."""
         self.ref: Ref | None = None
-        self.sent = not claim.fresh
+        self.sent = claim.left or (provider.capabilities.finds and not claim.fresh)
         self.meter = Meter(around.clock, claim.ran)
+        self._since = since
         self._around = around
         self._claim = claim
         self._unsent = unsent
@@ -169,8 +177,13 @@ class Drive:
             self._looking = asyncio.create_task(self._look(), name="genyard-look")
 
     async def _look(self) -> None:
-        """Notices may have been missed: was it canceled meanwhile?"""
-        state = await self._around.jobs.state(self._claim.job_id, self._claim.owner_id)
+        """Notices may have been missed: was it canceled meanwhile? Until the database has answered."""
+        while True:
+            try:
+                state = await self._around.jobs.state(self._claim.job_id, self._claim.owner_id)
+                break
+            except psycopg.OperationalError:
+                await asyncio.sleep(_OUTAGE_SECONDS)
         if state is JobState.canceling:
             self.want_cancel()
         self._looking = None
@@ -191,6 +204,8 @@ class Drive:
             return snapshot
         finally:
             self._over.set_result(None)
+            if self._looking is not None:
+                self._looking.cancel()
             tasks = [task for task in (self._saying, self._looking, self._recording) if task is not None]
             await asyncio.gather(*tasks, return_exceptions=True)
             if self._preview is not None:
@@ -201,7 +216,7 @@ class Drive:
         claim = self._claim
         if claim.ref is not None:
             return claim.ref
-        if not claim.fresh:
+        if self.sent:
             found = await self._find()
             if found is not None:
                 await self._record(found)
@@ -209,18 +224,32 @@ class Drive:
         if self._cancel_wanted:
             return None
         media = await self._around.inputs.of(claim)
-        self.sent = True
-        return await even_if_stopped(self._send(media), self._stopping)
+        try:
+            return await even_if_stopped(self._send(media), self._stopping)
+        except _Canceled:
+            return None
 
     async def _send(self, media: Mapping[str, Media]) -> Ref:
         provider, claim = self._provider, self._claim
         able = provider.capabilities.webhooks
         webhook = self._around.hooks.url(claim.endpoint, self._key) if able else None
-        ref = await provider.submit(self._unsent[0], self._key, media, webhook=webhook)
+        ref = await provider.submit(self._unsent[0], self._key, media, webhook=webhook, leave=self._leave)
         self._recording = asyncio.create_task(self._record(ref), name="genyard-record")
         if not provider.capabilities.finds:
             await self._recording
         return ref
+
+    async def _leave(self) -> None:
+        """Directly before the wire. Where the place cannot be asked, it is written first that the submission may have
+        left. Where it can, that is asked later; only who was held up for long (or frozen) makes sure that the stage is
+        still his."""
+        if self._cancel_wanted:
+            raise _Canceled
+        blind = not self._provider.capabilities.finds
+        late = self._around.clock() - self._since > self._around.lease / 2
+        if (blind or late) and not await self._around.jobs.leave(self._claim, durable=blind):
+            raise FenceLost
+        self.sent = True
 
     async def _record(self, ref: Ref) -> None:
         """However long the database is away: nobody else knows what this place calls it."""
@@ -305,8 +334,10 @@ class Drive:
                 Code.provider_lost, f"no answer for {GIVE_UP_SECONDS:.0f} s: {error.message}"
             ) from error
         self._tell(Snapshot(state=State.running, detail=f"{error.message}; still trying"))
+        # not wait_for: until Python 3.12 it forgets a cancel that comes together with what it waits for
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), timeout=1.0)
+            async with asyncio.timeout(1.0):
+                await self._wake.wait()
 
     def _tell(self, snapshot: Snapshot) -> None:
         """Watchers hear at most one tick per `_TICK_SECONDS`, and always the newest; nobody waits for it here."""

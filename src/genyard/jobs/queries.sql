@@ -82,8 +82,8 @@ WITH stage AS (
 ), tried AS (
     SELECT a.* FROM attempts a JOIN stage ON a.stage_id = stage.id
 ), opened AS (
-    INSERT INTO attempts (id, stage_id, number, state, endpoint, reserved_usd)
-    SELECT %(key)s, stage.id, 1 + (SELECT count(*) FROM tried), 'submitting', stage.endpoint, stage.reserved_usd
+    INSERT INTO attempts (id, stage_id, number, state, endpoint, reserved_usd, still_here)
+    SELECT %(key)s, stage.id, 1 + (SELECT count(*) FROM tried), 'submitting', stage.endpoint, stage.reserved_usd, true
     FROM stage JOIN jobs before ON before.id = stage.job_id
     WHERE NOT EXISTS (SELECT FROM tried WHERE state IN ('submitting', 'running'))
       AND (before.state = 'running' OR EXISTS (SELECT FROM job))
@@ -92,7 +92,7 @@ WITH stage AS (
 SELECT stage.id AS stage_id, stage.job_id, stage.endpoint, stage.plan, stage.position,
        jobs.owner_id, jobs.state AS job_state, jobs.trace_id, jobs.prompt, jobs.tags, jobs.previews,
        jobs.expires_at IS NOT NULL AND jobs.expires_at <= now() AND jobs.state = 'queued' AS expired,
-       open.id AS open_key, open.ref AS open_ref, open.number AS open_number,
+       open.id AS open_key, open.ref AS open_ref, open.number AS open_number, open.still_here AS open_here,
        opened.id AS new_key, opened.number AS new_number,
        extract(epoch FROM now() - open.began_at)::float AS ran, stage.rebuys,
        (SELECT count(*) FROM tried WHERE finished_at IS NOT NULL AND (submitted_at IS NOT NULL OR state = 'lost'))
@@ -114,10 +114,22 @@ WITH stage AS (
 )
 SELECT stage.id AS stage_id, stage.job_id, stage.endpoint, stage.plan, stage.position,
        jobs.owner_id, jobs.state AS job_state, jobs.trace_id, jobs.prompt, jobs.tags, jobs.previews, false AS expired,
-       stage.key AS open_key, stage.ref AS open_ref, stage.number AS open_number,
+       stage.key AS open_key, stage.ref AS open_ref, stage.number AS open_number, false AS open_here,
        NULL::uuid AS new_key, NULL::integer AS new_number, NULL::integer AS started_seq,
        extract(epoch FROM now() - stage.began_at)::float AS ran, false AS rebuys, 0 AS bought
 FROM stage JOIN jobs ON jobs.id = stage.job_id;
+
+-- name: leave
+-- From here on the submission may have left. Fenced: a runner that was frozen meanwhile buys nothing. Where the place cannot
+-- be asked for our key, it is written for certain before the wire.
+WITH hurry AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', CASE WHEN %(durable)s THEN 'on' ELSE 'off' END, true)
+)
+UPDATE attempts SET still_here = false
+FROM stages, hurry
+WHERE attempts.id = %(key)s AND attempts.state = 'submitting'
+  AND stages.id = attempts.stage_id AND stages.epoch = %(epoch)s AND stages.state = 'running'
+RETURNING attempts.id;
 
 -- name: record_ref
 -- The place accepted the submission. Fenced. Where the place can be asked for our key, a crash of the database
@@ -361,18 +373,18 @@ WITH job AS (
 SELECT id, genyard_tell('event', id, event_seq || ' expired') FROM job;
 
 -- name: take_up
--- Stages whose runner is gone (its lock is free, or its heart has not beaten for the lease), or that were handed to
--- Procrastinate and never claimed. They get a new epoch, so that a former runner that wakes can change nothing.
--- A server that has just been started holds nobody's lock yet: for a moment the beats alone count.
+-- Stages whose runner is gone (its lock is free, or its heart has not beaten for the lease), whose worker died between
+-- taking and claiming them, or that were handed to Procrastinate and never claimed. They get a new epoch, so that a former
+-- runner that wakes can change nothing.
 --
 -- One whose worker crashed within a minute is suspected of it: from its second crash on, ever fewer of the suspects run
 -- at the same time, so that the innocent ones get away from the one that kills; who has crashed `most` workers ends.
-WITH alive AS (
-    SELECT w.id FROM workers w
-    WHERE w.beat_at > now() - %(lease)s * interval '1 second'
-      AND (pg_postmaster_start_time() > now() - interval '5 seconds'
-           OR EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 7264 AND l.objid = w.id::oid
-                      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())))
+WITH alive AS MATERIALIZED (
+    SELECT genyard_alive(%(lease)s) AS id
+), dropped AS MATERIALIZED (
+    SELECT (p.args->>'stage_id')::uuid AS stage_id, (p.args->>'epoch')::integer AS epoch
+    FROM procrastinate_workers e JOIN procrastinate_jobs p ON p.worker_id = e.id AND p.status = 'doing'
+    WHERE e.genyard_worker NOT IN (SELECT id FROM alive)
 ), orphan AS (
     SELECT s.id, s.job_id, s.dispatched_at, 'running' AS was,
            s.crashes + (SELECT count(*) FROM workers w WHERE w.id = s.worker_id
@@ -380,6 +392,7 @@ WITH alive AS (
     FROM stages s
     WHERE s.state = 'running'
       AND (s.worker_id IS NOT NULL AND s.worker_id NOT IN (SELECT id FROM alive)
+           OR s.worker_id IS NULL AND EXISTS (SELECT FROM dropped d WHERE (d.stage_id, d.epoch) = (s.id, s.epoch))
            OR s.worker_id IS NULL AND s.dispatched_at < now() - interval '5 seconds'
               AND NOT EXISTS (SELECT FROM procrastinate_jobs p WHERE p.args->>'stage_id' = s.id::text
                               AND (p.args->>'epoch')::integer = s.epoch AND p.status = 'todo'))

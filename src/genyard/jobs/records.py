@@ -79,7 +79,8 @@ class NewJob:
 class Claim:
     """A stage that a runner has taken.
 
-    fresh   the attempt was opened just now, so nothing was submitted
+    fresh   the attempt was opened just now
+    left    it may have been submitted before, as far as is written
     ran     seconds since the run was first seen running by whoever drove it before
     bought  how many former attempts have left, or may have
     rebuys  whether a run whose outcome cannot be learnt is bought once more
@@ -99,6 +100,7 @@ class Claim:
     number: int
     ref: Mapping[str, Any] | None
     fresh: bool
+    left: bool
     expired: bool
     started_seq: int | None
     ran: float | None
@@ -229,6 +231,7 @@ def claim_of(row: Row, epoch: int) -> Claim:
         number=row["open_number"] or row["new_number"] or 0,
         ref=row["open_ref"],
         fresh=row["new_key"] is not None,
+        left=row["new_key"] is None and not row["open_here"],
         expired=bool(row["expired"]),
         started_seq=row["started_seq"],
         ran=row["ran"],

@@ -126,6 +126,7 @@ class Runner:
     async def _claimed(
         self, stage_id: UUID, epoch: int, worker_id: int, key: UUID, driven: list[Drive]
     ) -> None:
+        since = self._around.clock()
         claim = await self._jobs.claim(stage_id, epoch, worker_id, key)
         if claim is None:
             detached = await self._jobs.claim_detached(stage_id, epoch, worker_id)
@@ -136,7 +137,7 @@ class Runner:
         claim = replace(claim, plan=replace(claim.plan, payload={}))
         bind_trace(claim.trace_id)
         try:
-            await self._run(claim, unsent, driven)
+            await self._run(claim, unsent, driven, since)
         except FenceLost:
             _log.warning("another runner has taken the stage over", stage=str(stage_id))
         except GenyardError as error:
@@ -148,7 +149,7 @@ class Runner:
             told = GenyardError(Code.internal, f"genyard failed ({type(defect).__name__}); see its log")
             await self._failed(claim, Outcome(state=AttemptState.failed, error=told), told)
 
-    async def _run(self, claim: Claim, unsent: list[Plan], driven: list[Drive]) -> None:
+    async def _run(self, claim: Claim, unsent: list[Plan], driven: list[Drive], since: float) -> None:
         if claim.expired:
             error = GenyardError(Code.expired, "its deadline passed before it could start")
             await self._end(claim, JobState.expired, Outcome(state=AttemptState.canceled, error=error))
@@ -158,7 +159,7 @@ class Runner:
             await self._end(claim, JobState.canceled, Outcome(state=AttemptState.canceled, error=error))
             return
         provider = self._provider(claim)
-        drive = Drive(self._around, claim, provider, claim.key, unsent, self._pace.stopping)
+        drive = Drive(self._around, claim, provider, claim.key, unsent, self._pace.stopping, since)
         driven.append(drive)
         if claim.job_state is JobState.canceling:
             drive.want_cancel()

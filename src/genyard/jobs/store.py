@@ -173,6 +173,11 @@ class Jobs:
         row = await self._row("claim_detached", stage_id=stage_id, epoch=epoch, worker_id=worker_id)
         return claim_of(row, epoch) if row else None
 
+    async def leave(self, claim: Claim, *, durable: bool) -> bool:
+        """Directly before the submission leaves. False when the fence does not hold: then it must not."""
+        row = await self._row("leave", key=claim.key, epoch=claim.epoch, durable=durable)
+        return row is not None
+
     async def record_ref(self, claim: Claim, ref: Mapping[str, Any], *, durable: bool) -> bool:
         """False when the fence does not hold."""
         row = await self._row(

@@ -31,7 +31,7 @@ _log = get_logger(__name__)
 T = TypeVar("T")
 
 LEASE_SECONDS: Final = 10.0
-_BEAT_SECONDS: Final = 2.0
+_BEATS_PER_LEASE: Final = 5
 _SWEEP_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 2.0
 _ECHO_SECONDS: Final = 0.05
@@ -43,20 +43,29 @@ class Worker:
     """Register, run, sweep; `serve` ends when it is canceled, handing what runs to others."""
 
     def __init__(
-        self, *, jobs: Jobs, runner: Runner, concurrency: int, callbacks: Callbacks, keeper: Keeper
+        self,
+        *,
+        jobs: Jobs,
+        runner: Runner,
+        concurrency: int,
+        callbacks: Callbacks,
+        keeper: Keeper,
+        lease: float = LEASE_SECONDS,
     ) -> None:
+        """`lease`: the same for all workers of a database; after so long without a beat one counts as frozen."""
         self._jobs = jobs
         self._keeper = keeper
         self._runner = runner
         self._concurrency = concurrency
         self._callbacks = callbacks
         self._locked = asyncio.Event()
+        self._lease = lease
 
     async def serve(self, ready: asyncio.Event | None = None) -> None:
         worker_id = await self._jobs.register_worker(f"{socket.gethostname()}:{os.getpid()}")
         try:
             async with self._alive(worker_id):
-                await self._jobs.sweep(LEASE_SECONDS)
+                await self._jobs.sweep(self._lease)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._sweep())
                     group.create_task(self._callbacks.serve(worker_id))
@@ -79,7 +88,12 @@ class Worker:
 
     async def _engine(self, worker_id: int, ready: asyncio.Event) -> None:
         connector = _Connector(
-            ready, pool_factory=_pool, conninfo=self._jobs.database.url, min_size=1, max_size=4
+            ready,
+            pool_factory=_pool,
+            configure=_configured(worker_id),
+            conninfo=self._jobs.database.url,
+            min_size=1,
+            max_size=4,
         )
         app = procrastinate.App(connector=connector)
 
@@ -123,7 +137,7 @@ class Worker:
         while True:
             await self._locked.wait()
             try:
-                due = await self._jobs.sweep(LEASE_SECONDS)
+                due = await self._jobs.sweep(self._lease)
             except psycopg.OperationalError as broken:
                 _log.warning("the sweep failed; it comes again", error=str(broken))
                 due = None
@@ -151,7 +165,7 @@ class Worker:
             while True:
                 try:
                     await connection.execute("UPDATE workers SET beat_at = now() WHERE id = %s", (worker_id,))
-                    async for _ in connection.notifies(timeout=_BEAT_SECONDS):
+                    async for _ in connection.notifies(timeout=self._lease / _BEATS_PER_LEASE):
                         pass  # nobody tells it anything: this sleep ends at once when the connection breaks
                 except psycopg.OperationalError as broken:
                     self._locked.clear()
@@ -222,10 +236,16 @@ class _Connector(procrastinate.PsycopgConnector):
 
 def _pool(*, check: Any, **options: Any) -> AsyncConnectionPool[Any]:
     """Without the question "are you there?" before each use: a broken connection shows itself."""
-    return AsyncConnectionPool(configure=_configure, **options)
+    return AsyncConnectionPool(**options)
 
 
-async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Procrastinate's rows are only a hint that work may start; our own tables are the truth."""
-    await connection.set_autocommit(True)
-    await connection.execute("SET synchronous_commit TO off")
+def _configured(worker_id: int) -> Callable[[psycopg.AsyncConnection[Any]], Awaitable[None]]:
+    """Procrastinate's rows are only a hint that work may start; our own tables are the truth. Its worker is known as
+    ours by its connections: whoever sweeps knows then that what it had taken has nobody any more."""
+
+    async def configure(connection: psycopg.AsyncConnection[Any]) -> None:
+        await connection.set_autocommit(True)
+        await connection.execute("SET synchronous_commit TO off")
+        await connection.execute("SELECT set_config('genyard.worker', %s, false)", (str(worker_id),))
+
+    return configure

@@ -22,6 +22,8 @@ from genyard.operations import Role
 
 Json = Any
 Ref = Mapping[str, Json]
+#: Awaited directly before a request that buys a run leaves. Raises where it must not.
+Leave = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,9 +281,15 @@ class Provider(Protocol):
         ...
 
     async def submit(
-        self, plan: Plan, key: UUID, media: Mapping[str, Media], *, webhook: str | None = None
+        self,
+        plan: Plan,
+        key: UUID,
+        media: Mapping[str, Media],
+        *,
+        webhook: str | None = None,
+        leave: Leave | None = None,
     ) -> Ref:
-        """Uploads, then submits once. `provider.unreachable` only when nothing can have been accepted;
+        """Uploads, awaits `leave`, then submits once. `provider.unreachable` only when nothing can have been accepted;
         an answer that never came is `provider.lost`. `webhook`: where the place may say that something happened
         to this submission; only for places with `capabilities.webhooks`."""
         ...

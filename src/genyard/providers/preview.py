@@ -23,6 +23,7 @@ from genyard.providers import (
     Capabilities,
     Facts,
     Health,
+    Leave,
     Media,
     Plan,
     PlanInput,
@@ -116,12 +117,20 @@ class PreviewProvider:
         return None
 
     async def submit(
-        self, plan: Plan, key: UUID, media: Mapping[str, Media], *, webhook: str | None = None
+        self,
+        plan: Plan,
+        key: UUID,
+        media: Mapping[str, Media],
+        *,
+        webhook: str | None = None,
+        leave: Leave | None = None,
     ) -> Ref:
         inputs = {
             role: [b"".join([piece async for piece in media[name].open()]) for name in names]
             for role, names in plan.payload["inputs"].items()
         }
+        if leave is not None:
+            await leave()
         run = _Run(step=plan.payload["step"])
         self._runs[str(key)] = run
         self._forget_old()

@@ -24,7 +24,18 @@ import pytest_asyncio
 
 from genyard.errors import Code, GenyardError
 from genyard.media import SNIFF_BYTES, hash_bytes, sniff
-from genyard.providers import BoundStep, Facts, Media, MediaInput, Plan, Provider, Ref, Snapshot, State
+from genyard.providers import (
+    BoundStep,
+    Facts,
+    Leave,
+    Media,
+    MediaInput,
+    Plan,
+    Provider,
+    Ref,
+    Snapshot,
+    State,
+)
 
 
 class Sample(StrEnum):
@@ -104,10 +115,10 @@ class Table:
             self.facts = (await self.provider.check()).facts
         return self.provider.compile(self.bench.steps(sample), self.facts)
 
-    async def submit(self, sample: Sample, key: UUID | None = None) -> Ref:
+    async def submit(self, sample: Sample, key: UUID | None = None, leave: Leave | None = None) -> Ref:
         plan = await self.compile(sample)
         media = {one.name: media_of(one.name, self.bench.picture()) for one in plan.inputs}
-        return await self.provider.submit(plan, key or uuid4(), media)
+        return await self.provider.submit(plan, key or uuid4(), media, leave=leave)
 
     async def follow(self, ref: Ref, provider: Provider | None = None) -> list[Snapshot]:
         """Every snapshot up to the end."""
@@ -196,6 +207,29 @@ class ProviderContract:
 
     async def test_compiling_is_pure(self, table: Table) -> None:
         assert await table.compile(Sample.quick) == await table.compile(Sample.quick)
+
+    async def test_whoever_submits_is_asked_once_directly_before(self, table: Table) -> None:
+        asked = []
+
+        async def leave() -> None:
+            asked.append(1)
+
+        await table.end(await table.submit(Sample.quick, leave=leave))
+        assert asked == [1]
+
+    async def test_nothing_is_bought_where_it_must_not_leave(self, table: Table) -> None:
+        class Fenced(Exception):
+            pass
+
+        async def leave() -> None:
+            raise Fenced
+
+        key = uuid4()
+        with pytest.raises(Fenced):
+            await table.submit(Sample.quick, key, leave=leave)
+        assert table.bench.runs(key) in (None, 0)
+        if table.provider.capabilities.finds:
+            assert await table.provider.find(key) is None
 
     async def test_an_input_is_taken(self, table: Table) -> None:
         self._needs(Sample.edited)

@@ -238,7 +238,8 @@ async def test_a_death_between_submit_and_record_asks_the_place_first(
     place = ScriptedProvider(found=arrived)
     hang = asyncio.Event()
 
-    async def die(plan: Any, key: Any, media: Any, **_: Any) -> Any:
+    async def die(plan: Any, key: Any, media: Any, leave: Any, **_: Any) -> Any:
+        await leave()
         place.submitted.append(key)
         hang.set()
         await asyncio.sleep(60)

@@ -17,7 +17,7 @@ from conftest import MakeSettings
 from genyard.app import Product, build, working
 from genyard.jobs.model import AttemptState, Job, JobState
 from genyard.jobs.runner import Pace
-from genyard.providers import Capabilities, Media, Plan, Ref
+from genyard.providers import Capabilities, Leave, Media, Plan, Ref
 from support.processes import until
 from support.scripted import RUNNING, ScriptedProvider, succeeded
 
@@ -107,9 +107,17 @@ class CutOff(ScriptedProvider):
     outage: Outage | None = None
 
     async def submit(
-        self, plan: Plan, key: UUID, media: Mapping[str, Media], *, webhook: str | None = None
+        self,
+        plan: Plan,
+        key: UUID,
+        media: Mapping[str, Media],
+        *,
+        webhook: str | None = None,
+        leave: Leave | None = None,
     ) -> Ref:
         assert self.outage is not None
+        assert leave is not None
+        await leave()
         await self.outage.begin()
         return await super().submit(plan, key, media, webhook=webhook)
 

@@ -170,7 +170,8 @@ async def test_a_place_that_does_not_answer_holds_nobody_up_for_long(make_settin
     place = ScriptedProvider(capabilities=UNASKABLE)
     sending = asyncio.Event()
 
-    async def forever(*_: Any, **__: Any) -> Any:
+    async def forever(*_: Any, leave: Any, **__: Any) -> Any:
+        await leave()
         sending.set()
         await asyncio.Event().wait()
 

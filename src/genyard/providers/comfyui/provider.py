@@ -22,6 +22,7 @@ from genyard.providers import (
     Capabilities,
     Facts,
     Health,
+    Leave,
     Media,
     Plan,
     Ref,
@@ -120,7 +121,13 @@ class ComfyUIProvider:
         return None
 
     async def submit(
-        self, plan: Plan, key: UUID, media: Mapping[str, Media], *, webhook: str | None = None
+        self,
+        plan: Plan,
+        key: UUID,
+        media: Mapping[str, Media],
+        *,
+        webhook: str | None = None,
+        leave: Leave | None = None,
     ) -> Ref:
         prompt_id = str(key)
         names = await self._upload(plan, prompt_id, media)
@@ -140,6 +147,8 @@ class ComfyUIProvider:
             },
         }
         try:
+            if leave is not None:
+                await leave()
             await self._post(body, ref)
         except BaseException:
             self._observer.forget(prompt_id)

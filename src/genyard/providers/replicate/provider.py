@@ -29,6 +29,7 @@ from genyard.providers import (
     Capabilities,
     Facts,
     Health,
+    Leave,
     Media,
     Plan,
     Ref,
@@ -143,7 +144,13 @@ class ReplicateProvider:
     # Submission
 
     async def submit(
-        self, plan: Plan, key: UUID, media: Mapping[str, Media], *, webhook: str | None = None
+        self,
+        plan: Plan,
+        key: UUID,
+        media: Mapping[str, Media],
+        *,
+        webhook: str | None = None,
+        leave: Leave | None = None,
     ) -> Ref:
         told = plan.payload
         given = {**told["body"]["input"]}
@@ -153,6 +160,8 @@ class ReplicateProvider:
         body = {**told["body"], "input": given}
         if webhook is not None:
             body |= {"webhook": webhook, "webhook_events_filter": ["start", "completed"]}
+        if leave is not None:
+            await leave()
         created = await self._create(told["path"], body, name=told["name"], video=plan.video)
         return {
             "id": created.id,

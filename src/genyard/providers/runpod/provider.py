@@ -25,6 +25,7 @@ from genyard.providers import (
     Capabilities,
     Facts,
     Health,
+    Leave,
     Media,
     Plan,
     Ref,
@@ -163,7 +164,13 @@ class RunPodProvider:
     # Submission
 
     async def submit(
-        self, plan: Plan, key: UUID, media: Mapping[str, Media], *, webhook: str | None = None
+        self,
+        plan: Plan,
+        key: UUID,
+        media: Mapping[str, Media],
+        *,
+        webhook: str | None = None,
+        leave: Leave | None = None,
     ) -> Ref:
         told = plan.payload
         if self._protocol == "comfyui":
@@ -178,6 +185,8 @@ class RunPodProvider:
             raise comfyui.too_large(
                 next((one.name for one in plan.inputs), None), f"this one has {len(sent):,} bytes"
             )
+        if leave is not None:
+            await leave()
         job = await self._run(told["endpoint"], sent)
         return {
             "id": job.id,

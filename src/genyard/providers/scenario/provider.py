@@ -23,6 +23,7 @@ from genyard.providers import (
     Cost,
     Facts,
     Health,
+    Leave,
     Media,
     Plan,
     Ref,
@@ -154,12 +155,20 @@ class ScenarioProvider:
             raise_for(failure, self._place, "asking for the price")
 
     async def submit(
-        self, plan: Plan, key: UUID, media: Mapping[str, Media], *, webhook: str | None = None
+        self,
+        plan: Plan,
+        key: UUID,
+        media: Mapping[str, Media],
+        *,
+        webhook: str | None = None,
+        leave: Leave | None = None,
     ) -> Ref:
         body = dict(plan.payload["body"])
         for name, site in plan.payload["uploads"].items():
             asset_id = await self._uploader.asset(media[name])
             body[site["to"]] = [*body.get(site["to"], ()), asset_id] if site["many"] else asset_id
+        if leave is not None:
+            await leave()
         made = await self._generate(plan.payload["path"], body)
         return {
             "id": made.job.job_id,

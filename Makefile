@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo demo-emulated test test-long serve check lock live bench clean
+.PHONY: demo demo-emulated test test-long chaos serve check lock live bench clean
 
 demo: $(VENV)/runtime ## set up, make pictures with the built-in renderer, show where they are
 	$(BIN)/python -m genyard.demo out/demo
@@ -20,6 +20,9 @@ test: $(VENV)/dev ## every test, offline
 
 test-long: $(VENV)/dev ## the long matrices and demonstrations that `make test` has no time for
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m long
+
+chaos: $(VENV)/dev ## kills, freezes and cuts off workers at every step of an attempt, at every kind of place; tells what came of it
+	PYTHONPATH=tests $(BIN)/python -m chaos.matrix --page docs/reference/crashes.md
 
 check: $(VENV)/dev ## types and lint
 	$(BIN)/ruff check src tests bench

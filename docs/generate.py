@@ -44,7 +44,33 @@ def errors() -> str:
         "# Errors\n\nCodes are stable. Every error has a message for a person, the field it is about, and a trace id.\n"
         "`remedy` says who must act: `fix_request` the caller, `retry_here` and `try_elsewhere` nobody (genyard\n"
         "does), `operator` whoever runs genyard. The alias stands beside the code for clients of the plans.\n\n"
-        "| code | remedy | HTTP | exit | alias |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
+        "| code | remedy | HTTP | exit | alias |\n|---|---|---|---|---|\n"
+        + "\n".join(rows)
+        + "\n"
+        + _retries()
+    )
+
+
+def _retries() -> str:
+    """What is tried again by itself."""
+    from genyard.jobs.runner import LONGEST_PAUSE, Pace
+    from genyard.jobs.tries import TRIES
+
+    pace = Pace()
+    steps = ", ".join(f"{min(pace.longest, pace.first_retry * pace.factor**n):g}" for n in range(4))
+    rows = (
+        [f"`{code.value}`", str(one.free), str(one.paid), "maybe" if one.charged else "no", one.why]
+        for code, one in TRIES.items()
+    )
+    return (
+        "\n## What is tried again\n\nAt its own place, by itself, without the caller. Every other failure ends the job:\n"
+        "what the caller must fix fails the same everywhere, and a run that failed, took too long or left nothing usable\n"
+        f"is not bought again. Pauses are {steps}, … seconds, each 20 % shorter or longer by chance; where the place\n"
+        f"says `Retry-After` (seconds or a date) and that is longer, it counts, up to {LONGEST_PAUSE:g} seconds. A job that\n"
+        "waits for its next try can be canceled at once. Downloads are no runs: they are tried four times.\n\n"
+        + _table(["code", "tries, free places", "tries or runs, paid places", "charged", "when"], rows)
+        + "\nEvery try stays on the job with its number, place, time, seconds, cost and error: `attempts` in the API,\n"
+        "`genyard jobs show`, *tries* on the page.\n"
     )
 
 

@@ -22,7 +22,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from genyard.errors import Code, GenyardError, Remedy
+from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import NewOutput
 from genyard.jobs.drive import DETACHED, Drive, FenceLost, Meter, Surroundings, even_if_stopped, to_the_end
 from genyard.jobs.handover import Handover
@@ -30,17 +30,13 @@ from genyard.jobs.live import Live
 from genyard.jobs.model import AttemptState, JobState
 from genyard.jobs.outputs import OutputStore
 from genyard.jobs.records import Claim, Outcome
+from genyard.jobs.tries import may_try_again
 from genyard.providers import Plan, Provider, Snapshot, State
 from genyard.storable import as_storable
 from genyard.telemetry import bind_trace, get_logger
 
 _log = get_logger(__name__)
 
-MAX_ATTEMPTS: Final = 3
-#: A run that was paid for is bought once more at most.
-MAX_PAID_RUNS: Final = 2
-#: A place that says "not now" has taken nothing: it is asked again, more and more slowly.
-MAX_BUSY_ATTEMPTS: Final = 20
 #: A place may ask for a longer pause than we would make; one that asks for days is looked at again sooner.
 LONGEST_PAUSE: Final = 3600.0
 
@@ -252,22 +248,8 @@ class Runner:
         await self._end(claim, JobState.failed, outcome)
 
     def _may_retry(self, claim: Claim, error: GenyardError) -> bool:
-        """A lost run is tried again only where the place was asked and knows nothing of it any more, or where its route
-        allows to buy it again. What a place has not taken costs nothing, and is no paid run."""
         provider = self._providers.get(claim.endpoint)
-        if provider is None:
-            return False
-        paid_runs = MAX_PAID_RUNS if provider.capabilities.paid else MAX_ATTEMPTS
-        runs = claim.bought + 1 if provider.capabilities.paid else claim.number
-        if error.code is Code.provider_lost:
-            return (provider.capabilities.finds or claim.rebuys) and runs < paid_runs
-        if error.code is Code.provider_busy:
-            return claim.number < MAX_BUSY_ATTEMPTS
-        if error.code is Code.provider_unreachable:
-            return claim.number < MAX_ATTEMPTS
-        if error.code is Code.provider_out_of_memory and provider.capabilities.paid:
-            return False  # the same work needs the same memory there
-        return error.remedy is Remedy.retry_here and runs < paid_runs and claim.number < MAX_BUSY_ATTEMPTS
+        return provider is not None and may_try_again(error.code, claim, provider.capabilities)
 
     async def _end(self, claim: Claim, job_state: JobState, outcome: Outcome) -> None:
         await self._jobs.end_job(claim, job_state, outcome)

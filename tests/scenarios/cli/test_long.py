@@ -106,6 +106,22 @@ async def test_interrupted_without_a_terminal_it_leaves_the_job(
     assert comfyui_emulator.counts.total_runs == 1
 
 
+async def test_every_try_of_a_job_is_shown(cli: Cli, comfyui_emulator: ComfyUIEmulator) -> None:
+    comfyui_emulator.faults.add("interrupt", node="KSampler")
+    made = await cli("generate", "twice", "-m", "sdxl", "--json", **at(comfyui_emulator))
+    assert made.status == 0, made.err
+    first, second = made.document["attempts"]
+    assert (first["number"], first["endpoint"], first["state"]) == (1, "comfyui", "failed")
+    assert first["error"]["code"] == "provider.interrupted"
+    assert first["seconds"] is not None
+    assert first["created_at"] < first["finished_at"] < second["created_at"]
+    shown = (await cli("jobs", "show", made.document["id"])).lines
+    [line] = [number for number, line in enumerate(shown) if line.startswith("try 1 of stage 1 at comfyui (")]
+    assert "): failed in " in shown[line]
+    assert "provider.interrupted" in shown[line + 1]
+    assert "): succeeded in " in shown[line + 2]
+
+
 async def test_interrupted_where_the_job_is_to_end_with_it_it_cancels(
     cli: Cli, comfyui_emulator: ComfyUIEmulator
 ) -> None:

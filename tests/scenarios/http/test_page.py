@@ -11,6 +11,8 @@ import aiohttp
 import pytest
 
 from genyard.app import Product
+from genyard.errors import Code, GenyardError
+from genyard.providers import Snapshot, State
 from scenarios.http.client import Client, KeyMaker, climbing, picture, serving
 from support.scripted import ScriptedProvider, png
 
@@ -127,6 +129,28 @@ async def test_progress_the_unfinished_picture_and_cancel(
     await page.locator("img.unfinished").wait_for()
     await page.click("text=Cancel")
     await page.locator(".failure h2", has_text="Canceled").wait_for()
+
+
+async def test_what_was_canceled_says_how_long_it_ran_and_each_try_is_shown(
+    page: Any, scripted_client: Client, place: ScriptedProvider
+) -> None:
+    stopped = Snapshot(
+        state=State.failed, error=GenyardError(Code.provider_interrupted, "somebody stopped it")
+    )
+    place.says = [stopped, climbing()]
+    await make(page, scripted_client.base, "twice")
+    await until(page, "document.querySelector('progress')?.value > 0.3")
+    await page.click("text=Cancel")
+    await page.locator(".failure h2", has_text="Canceled").wait_for()
+    facts = await page.locator(".facts").inner_text()
+    assert "Execution" in facts
+    assert "(measured)" in facts
+    await page.click(".tries summary")
+    rows = await page.locator(".tries tbody tr").all_inner_texts()
+    first, second = (row.split("\t") for row in rows)
+    assert (first[0], first[1], first[3], first[6]) == ("1.1", "preview", "failed", "somebody stopped it")
+    assert (second[0], second[3], second[6]) == ("1.2", "canceled", "canceled on request")
+    assert "about" in second[4]
 
 
 async def test_it_asks_for_the_key_and_keeps_it_for_the_tab(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
+import psycopg
 import pytest
 
 from conftest import MakeSettings
@@ -57,3 +58,20 @@ async def test_a_server_that_does_not_answer_names_the_variable(make_settings: M
             pass
     assert caught.value.field == "DATABASE_URL"
     assert "hush" not in str(caught.value)
+
+
+async def test_a_database_that_cannot_hold_every_letter_is_refused(
+    make_settings: MakeSettings, postgres: str
+) -> None:
+    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as admin:
+        await admin.execute(
+            "CREATE DATABASE ascii ENCODING 'SQL_ASCII' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
+        )
+        try:
+            url = postgres.replace("/postgres?", "/ascii?")
+            with pytest.raises(GenyardError, match="encoding is SQL_ASCII") as caught:
+                async with open_database(make_settings(DATABASE_URL=url)):
+                    pass
+        finally:
+            await admin.execute("DROP DATABASE ascii WITH (FORCE)")
+    assert caught.value.field == "DATABASE_URL"

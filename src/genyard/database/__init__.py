@@ -147,6 +147,7 @@ async def server_at(url: str, settings: Settings) -> AsyncIterator[psycopg.Async
     try:
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
             _require_version(connection.info.server_version, setting)
+            _require_unicode(connection.info.parameter_status("server_encoding"), setting)
             yield connection
     except psycopg.OperationalError as down:
         raise GenyardError(
@@ -197,6 +198,16 @@ def _require_version(version: int, setting: str) -> None:
         raise GenyardError(
             Code.settings_invalid,
             f"{setting}: PostgreSQL {version // 10000} is too old; genyard needs 15 or newer",
+            field=setting,
+        )
+
+
+def _require_unicode(encoding: str | None, setting: str) -> None:
+    if encoding != "UTF8":
+        raise GenyardError(
+            Code.settings_invalid,
+            f"{setting}: the database's encoding is {encoding}; make one with CREATE DATABASE … ENCODING 'UTF8' "
+            "TEMPLATE template0",
             field=setting,
         )
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genyard.jobs.model import Standing
-from genyard.jobs.turns import Lane, Place, Standings, standing_of, starts_in
+from genyard.jobs.turns import Lane, Place, standing_of, starts_in
 
 JOB = UUID(int=1)
 
@@ -62,6 +60,7 @@ def test_a_limit_of_starts_counts_in_minutes() -> None:
     assert waits == pytest.approx([10, 40, 70, 100, 130])
 
 
+@settings(deadline=None)
 @given(
     ahead=st.integers(0, 30),
     capacity=st.integers(1, 5),
@@ -85,36 +84,6 @@ def test_the_range_holds_what_happens(
     told = starts_in(place(ahead + 1), lane(capacity=capacity, running=running, took=took))
     assert told is not None
     assert told[0] - 1e-6 <= min(free) <= told[1] + 1e-6
-
-
-async def test_many_who_ask_at_once_share_a_question() -> None:
-    asked: list[int] = []
-
-    async def find(job_ids: Sequence[UUID]) -> Mapping[UUID, Standing]:
-        asked.append(len(job_ids))
-        await asyncio.sleep(0)
-        told = Standing(position=1, endpoint="gpu", paused=False, starts_in=None)
-        return {job_id: told for job_id in job_ids if job_id.int % 2}
-
-    standings = Standings(find)
-    found = await asyncio.gather(*(standings.of(UUID(int=number)) for number in range(1000)))
-    assert sum(one is not None for one in found) == 500
-    assert len(asked) <= 3
-
-
-async def test_a_question_that_fails_fails_for_those_who_asked_and_not_for_the_next() -> None:
-    broken = True
-
-    async def find(job_ids: Sequence[UUID]) -> Mapping[UUID, Standing]:
-        if broken:
-            raise ConnectionError("gone")
-        return {}
-
-    standings = Standings(find)
-    with pytest.raises(ConnectionError):
-        await standings.of(JOB)
-    broken = False
-    assert await standings.of(JOB) is None
 
 
 @pytest.mark.parametrize(

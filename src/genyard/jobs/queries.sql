@@ -56,12 +56,12 @@ WHERE daily_cap_usd IS NOT NULL ORDER BY name;
 SELECT id, request_hash FROM jobs WHERE owner_id = %(owner_id)s AND idempotency_key = %(idempotency_key)s;
 
 -- name: go_on
--- After a commit: watchers are told, free places of these endpoints are filled. Nobody waits for the disk.
+-- After commits: watchers are told, free places of these endpoints are filled. Nobody waits for the disk.
 WITH unhurried AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
-SELECT CASE WHEN %(event_seq)s::integer IS NOT NULL
-       THEN genyard_tell('event', %(job_id)s, %(event_seq)s::integer || ' ' || %(kind)s::text) END AS told,
+SELECT (SELECT count(genyard_tell('event', job_id, seq || ' ' || kind)::text)
+        FROM unnest(%(job_ids)s::uuid[], %(seqs)s::integer[], %(kinds)s::text[]) AS t(job_id, seq, kind)) AS told,
        (SELECT genyard_tell('callback', '00000000-0000-0000-0000-000000000000', '') FROM deliveries
-        WHERE job_id = %(job_id)s AND state = 'waiting' LIMIT 1) AS called,
+        WHERE job_id = ANY(%(job_ids)s::uuid[]) AND state = 'waiting' LIMIT 1) AS called,
        (SELECT sum(genyard_dispatch(endpoint)) FROM unnest(%(endpoints)s::text[]) AS endpoint) AS dispatched
 FROM unhurried;
 
@@ -688,8 +688,10 @@ FROM assets a JOIN blobs b USING (sha256)
 WHERE a.job_id = %(job_id)s ORDER BY a.step, a.role, a.position;
 
 -- name: events_after
-SELECT job_id, seq, at, kind, data FROM events
-WHERE job_id = %(job_id)s AND seq > %(after)s ORDER BY seq;
+-- For many at once.
+SELECT e.job_id, e.seq, e.at, e.kind, e.data, wanted.after
+FROM unnest(%(job_ids)s::uuid[], %(afters)s::integer[]) AS wanted(job_id, after)
+JOIN events e ON e.job_id = wanted.job_id AND e.seq > wanted.after ORDER BY e.seq;
 
 -- name: delete_job
 -- For good, with its outputs. Only a job that has ended.

@@ -41,7 +41,8 @@ from genyard.jobs.records import (
     refused_by_money,
     unused,
 )
-from genyard.jobs.turns import Lane, Place, Standings, standing_of
+from genyard.jobs.together import Together
+from genyard.jobs.turns import Lane, Place, standing_of
 from genyard.providers import Facts
 
 _SQL = load_queries("genyard.jobs")
@@ -68,12 +69,18 @@ _ABANDONED: Final = (
 )
 
 
+#: What there is to tell (job, number and kind of an event), and where places may be filled.
+_Step = tuple[tuple[UUID, int | None, str | None] | None, frozenset[str]]
+
+
 class Jobs:
     """The tables of jobs. Methods that take no connection are transactions of their own."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._standings = Standings(self.standings)
+        self._standings = Together(self.standings, "genyard-standings")
+        self._events = Together(self._events_of, "genyard-events")
+        self._going_on = Together(self._all_go_on, "genyard-go-on")
 
     async def insert(self, job: NewJob) -> Job | None:
         """Accepts the job and hands its first stage on. None when the idempotency key is taken; `limit.spend` when an
@@ -148,14 +155,20 @@ class Jobs:
 
     async def _go_on(self, *endpoints: str | None, told: Mapping[str, Any] | None = None) -> None:
         """After a commit: watchers are told, free places of these endpoints are filled."""
-        told = told or {"job_id": None, "event_seq": None, "kind": None}
+        news = (told["job_id"], told["event_seq"], told["kind"]) if told else None
+        await self._going_on.of((news, frozenset(one for one in endpoints if one is not None)))
+
+    async def _all_go_on(self, steps: Sequence[_Step]) -> dict[_Step, None]:
+        """One after the other in a process: whoever dispatches at an endpoint waits for all others who do."""
+        told = [news for news, _ in steps if news is not None and news[1] is not None]
         await self._row(
             "go_on",
-            job_id=told["job_id"],
-            event_seq=told["event_seq"],
-            kind=told["kind"],
-            endpoints=sorted({endpoint for endpoint in endpoints if endpoint is not None}),
+            job_ids=[job_id for job_id, _, _ in told],
+            seqs=[seq for _, seq, _ in told],
+            kinds=[kind for _, _, kind in told],
+            endpoints=sorted(frozenset[str]().union(*(endpoints for _, endpoints in steps))),
         )
+        return {}
 
     async def find_by_idempotency_key(self, owner_id: UUID, key: str) -> tuple[UUID, bytes] | None:
         row = await self._row("find_by_idempotency_key", owner_id=owner_id, idempotency_key=key)
@@ -372,9 +385,18 @@ class Jobs:
         standings = await self.standings(queued) if queued else {}
         return [replace(job, queue=standings.get(job.id)) for job in jobs] if queued else jobs
 
-    async def events(self, job_id: UUID, after: int) -> list[Event]:
-        rows = await self._rows("events_after", job_id=job_id, after=after)
-        return [Event(**row) for row in rows]
+    async def events(self, job_id: UUID, after: int) -> Sequence[Event]:
+        return await self._events.of((job_id, after)) or ()
+
+    async def _events_of(self, wanted: Sequence[tuple[UUID, int]]) -> dict[tuple[UUID, int], list[Event]]:
+        """A thousand watchers of one job are told by one reading."""
+        rows = await self._rows(
+            "events_after", job_ids=[job_id for job_id, _ in wanted], afters=[after for _, after in wanted]
+        )
+        found: dict[tuple[UUID, int], list[Event]] = {}
+        for row in rows:
+            found.setdefault((row["job_id"], row.pop("after")), []).append(Event(**row))
+        return found
 
     async def delete(self, job_id: UUID, owner_id: UUID) -> tuple[str, ...]:
         """For good. Returns the objects whose bytes nobody refers to any more."""

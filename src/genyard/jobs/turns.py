@@ -5,9 +5,8 @@ Who really goes next is decided by `genyard_dispatch` in the database.
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -97,36 +96,3 @@ def _by_rate(started: Sequence[float], limit: int, ahead: int) -> float:
 
 def _quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, math.floor(share * len(ordered)))]
-
-
-Find = Callable[[Sequence[UUID]], Awaitable[Mapping[UUID, Standing]]]
-
-
-class Standings:
-    """Asks for many at once: those who come while a question is under way share the next one. A thousand watchers of a
-    long queue cost one look at it at a time."""
-
-    def __init__(self, find: Find) -> None:
-        self._find = find
-        self._asked: dict[UUID, asyncio.Future[Standing | None]] = {}
-        self._asking: asyncio.Task[None] | None = None
-
-    async def of(self, job_id: UUID) -> Standing | None:
-        """None for a job that waits nowhere."""
-        answer = self._asked.setdefault(job_id, asyncio.get_running_loop().create_future())
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._ask(), name="genyard-standings")
-        return await asyncio.shield(answer)
-
-    async def _ask(self) -> None:
-        while self._asked:
-            asked, self._asked = self._asked, {}
-            try:
-                found = await self._find(list(asked))
-            except Exception as failure:  # noqa: BLE001 (it is told to those who asked)
-                for answer in asked.values():
-                    answer.set_exception(failure)
-                continue
-            for job_id, answer in asked.items():
-                answer.set_result(found.get(job_id))
-        self._asking = None

@@ -228,6 +228,54 @@ async def test_no_more_start_in_a_minute_than_the_endpoint_s_settings_say(queue:
     assert len(await queue.serve(8)) == 2
 
 
+# ---- many who decide at the same moment ----
+
+RUN = "SELECT count(*) AS n FROM stages WHERE state = 'running'"
+END_ONE = """UPDATE stages SET state = 'succeeded', finished_at = now()
+WHERE id = (SELECT id FROM stages WHERE state = 'running' LIMIT 1 FOR UPDATE SKIP LOCKED)"""
+
+
+@pytest.mark.parametrize("tiered", [False, True])
+async def test_places_that_many_fill_and_free_at_once_are_neither_overfilled_nor_forgotten(
+    queue: Queue, tiered: bool
+) -> None:
+    """Nobody looks again: each commits, then dispatches once."""
+    await queue.endpoint(capacity=3)
+    if tiered:
+        await queue.tier("standard", at_once=50)
+    most = 0
+
+    async def come_and_go(owner: UUID) -> None:
+        nonlocal most
+        for ending in (False, False, True) * 6:
+            if ending:
+                await queue.database.execute(END_ONE)
+            else:
+                await queue.wait(owner)
+            await queue.database.row("SELECT genyard_dispatch('gpu')")
+            most = max(most, (await queue.database.rows(RUN))[0]["n"])
+
+    owners = [await queue.owner(str(number)) for number in range(6)]
+    await asyncio.gather(*(come_and_go(owner) for owner in owners))
+    assert most == 3
+    assert (await queue.database.rows(RUN))[0]["n"] == 3
+    while left := (await queue.database.rows("SELECT id FROM stages WHERE state = 'ready'")):
+        await asyncio.gather(*(queue.database.execute(END_ONE) for _ in range(3)))
+        await asyncio.gather(*(queue.database.row("SELECT genyard_dispatch('gpu')") for _ in range(3)))
+        assert len(await queue.running()) == min(3, len(left))
+
+
+async def test_who_finds_nothing_to_start_waits_for_nobody_s_decision(queue: Queue) -> None:
+    await queue.endpoint(capacity=1)
+    await queue.dispatch()
+    await queue.wait(await queue.owner("a"), 2)
+    assert len(await queue.dispatch()) == 1
+    async with queue.database.transaction() as deciding:
+        await deciding.execute("SELECT pg_advisory_xact_lock(72641, hashtext('gpu'))")
+        async with asyncio.timeout(10):
+            assert await queue.dispatch() == []
+
+
 # ---- models ----
 
 

@@ -55,6 +55,19 @@ class Stored:
     bytes: int
     at: datetime
 
+    @property
+    def sha256(self) -> str:
+        return self.object[3:67]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """All objects whose hashes lie from `first` to `last`."""
+
+    first: str
+    last: str
+    objects: Sequence[Stored]
+
 
 class Storage:
     """Puts, reads and removes objects. Every failure is `storage.failed` with the store's own words."""
@@ -161,19 +174,22 @@ class Storage:
             raise self._failed("read", wrong) from wrong
         return True
 
-    async def objects(self, digits: str) -> list[Stored]:
-        """Those whose names begin with these two digits; other things that lie in the store are none of ours."""
-        found: list[Stored] = []
+    async def pages(self) -> AsyncIterator[Page]:
+        """Everything that lies in the store under names of ours, in the order of the hashes."""
+        last = ""
         try:
-            async for page in obstore.list(self._store, digits, chunk_size=1000):
-                found += [
-                    Stored(object=one["path"], bytes=one["size"], at=one["last_modified"])
-                    for one in page
-                    if _OBJECT.fullmatch(one["path"])
-                ]
+            if isinstance(self._store, LocalStore):
+                for digits in (f"{number:02x}" for number in range(256)):
+                    found = [one async for page in obstore.list(self._store, digits) for one in _listed(page)]
+                    yield Page(first=digits, last=f"{digits}g", objects=found)
+                return
+            async for page in obstore.list(self._store, chunk_size=1000):
+                if found := _listed(page):
+                    first, last = last, found[-1].sha256
+                    yield Page(first=first, last=last, objects=found)
         except (BaseError, OSError) as wrong:
             raise self._failed("list", wrong) from wrong
-        return found
+        yield Page(first=last, last="g", objects=[])
 
     async def unfinished(self) -> list[Path]:
         """What a process that died while it wrote left in a folder. Of buckets only their own rules know."""
@@ -234,6 +250,14 @@ def _local(folder: Path) -> LocalStore:
 def _digest(file: BinaryIO) -> str:
     file.seek(0)
     return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
+
+
+def _listed(page: Sequence[Any]) -> list[Stored]:
+    return [
+        Stored(object=one["path"], bytes=one["size"], at=one["last_modified"])
+        for one in page
+        if _OBJECT.fullmatch(one["path"])
+    ]
 
 
 def _unfinished(folder: Path) -> Iterator[Path]:

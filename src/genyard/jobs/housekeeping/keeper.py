@@ -158,7 +158,7 @@ class Keeper:
             values = {"code": one.code, "subject": one.subject, "message": one.message}
             row = await self._database.row(_SQL("raise_alert"), **values, facts=Jsonb(dict(one.facts)))
             if row is not None and row["new"]:
-                _log.warning("alert", **values)
+                _log.warning("alert", code=one.code, subject=one.subject, what=one.message)
         told = Jsonb([{"code": one.code, "subject": one.subject} for one in lasting])
         over = await self._database.rows(_SQL("end_alerts"), codes=list(codes), lasting=told)
         for row in over:

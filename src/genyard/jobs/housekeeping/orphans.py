@@ -18,7 +18,7 @@ from typing import Any, Final
 from genyard.database import Database, load_queries
 from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import Assets
-from genyard.storage import Storage, Stored, age_of
+from genyard.storage import Page, Storage, Stored, age_of
 from genyard.telemetry import get_logger
 
 _log = get_logger(__name__)
@@ -67,9 +67,8 @@ class OrphanSweep:
     async def _sweep(self, now: datetime, *, delete: bool) -> Orphans:
         objects = size = missing = 0
         examples: list[str] = []
-        for number in range(256):
-            digits = f"{number:02x}"
-            orphans, lost = await self._compare(digits, now)
+        async for page in self._storage.pages():
+            orphans, lost = await self._compare(page, now)
             objects += len(orphans)
             size += sum(one.bytes for one in orphans)
             missing += len(lost)
@@ -81,22 +80,21 @@ class OrphanSweep:
             objects=objects, bytes=size, files=files, missing=missing, examples=tuple(sorted(examples))
         )
 
-    async def _compare(self, digits: str, now: datetime) -> tuple[list[Stored], list[str]]:
-        """The store is listed first: what comes between the two looks has a row and no object here, and is new."""
-        listed = {one.object: one for one in await self._storage.objects(digits)}
-        known = await self._known(digits)
-        old = [one for name, one in listed.items() if name not in known and now - one.at > self._age]
+    async def _compare(self, page: Page, now: datetime) -> tuple[list[Stored], list[str]]:
+        """The store was listed first: what came between the two looks has a row and no object here, and is new."""
+        listed = {one.object for one in page.objects}
+        known = await self._known(page)
+        old = [one for one in page.objects if one.object not in known and now - one.at > self._age]
         if old:
             watched = {row["object"] for row in await self._database.rows(_SQL("previews"))}
             old = [one for one in old if one.object not in watched]
-        lost = [name for name in known if name not in listed and not await self._storage.exists(name)]
-        return old, sorted(await self._known(digits) & set(lost)) if lost else []
+        lost = [name for name in known - listed if not await self._storage.exists(name)]
+        return old, sorted(await self._known(page) & set(lost)) if lost else []
 
-    async def _known(self, digits: str) -> set[str]:
-        end = f"{int(digits, 16) + 1:02x}" if digits != "ff" else "g"
-        return {
-            row["object"] for row in await self._database.rows(_SQL("blobs_between"), first=digits, end=end)
-        }
+    async def _known(self, page: Page) -> set[str]:
+        hashes = [one.sha256 for one in page.objects]
+        rows = await self._database.rows(_SQL("blobs_of"), first=page.first, last=page.last, hashes=hashes)
+        return {row["object"] for row in rows}
 
     async def _old_files(self, *, delete: bool) -> int:
         def sweep(paths: list[Path]) -> int:

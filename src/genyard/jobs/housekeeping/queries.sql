@@ -198,9 +198,10 @@ SELECT object FROM unwanted_objects ORDER BY since LIMIT %(limit)s;
 -- name: forget_unwanted
 DELETE FROM unwanted_objects WHERE object = ANY(%(objects)s);
 
--- name: blobs_between
--- Those whose hash begins with two digits.
-SELECT object, bytes FROM blobs WHERE sha256 >= %(first)s AND sha256 < %(end)s;
+-- name: blobs_of
+-- Those with these hashes, and all from one hash to another.
+SELECT object FROM blobs WHERE sha256 = ANY(%(hashes)s)
+UNION SELECT object FROM blobs WHERE sha256 BETWEEN %(first)s AND %(last)s;
 
 -- name: previews
 -- Objects of unfinished pictures that are still looked at.

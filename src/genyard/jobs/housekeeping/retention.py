@@ -25,7 +25,12 @@ _FIRST: Final = UUID(int=0)
 
 
 class Retention:
-    def __init__(self, *, database: Database, removal: Removal, settings: RetentionSettings) -> None:
+    """`batch`: rows that one transaction looks at."""
+
+    def __init__(
+        self, *, database: Database, removal: Removal, settings: RetentionSettings, batch: int = _BATCH
+    ) -> None:
+        self._batch = batch
         self._database = database
         self._removal = removal
         self._settings = settings
@@ -69,7 +74,7 @@ class Retention:
     async def _all(self, query: str, bound: UUID | None, **values: Any) -> int:
         count, after = 0, _FIRST
         while bound is not None:
-            row = await self._removal.batch(query, after=after, bound=bound, limit=_BATCH, **values)
+            row = await self._removal.batch(query, after=after, bound=bound, limit=self._batch, **values)
             count += row["count"]
             if row["last"] is None:
                 break

@@ -14,12 +14,19 @@ from soak.machines import folder
 from soak.plan import make_plan
 from soak.report import said, written
 from soak.soaking import Soak
+from soak.world import Setting
 
 
 async def main(options: argparse.Namespace) -> int:
     plan = make_plan(options.seed, options.jobs, troubles=not options.quiet)
     with folder() as place:
-        soak = Soak(plan=plan, folder=place, workers=options.workers, most_open=options.open)
+        soak = Soak(
+            plan=plan,
+            folder=place,
+            setting=Setting(workers=options.workers),
+            most_open=options.open,
+            tells=True,
+        )
         try:
             result = await soak.run()
         finally:

@@ -309,7 +309,7 @@ def runs_were_bought_once(evidence: Evidence, second_runs: Counter[tuple[str, st
                 wrong.append(f"stage {stage}: bought again although nobody knows what became of the first")
         if len(bought) > (MOST_FREE if free else MOST_PAID):
             wrong.append(f"stage {stage} at {attempts[0]['endpoint']}: {len(bought)} runs")
-    itself = sum(evidence.struck["runpod"].get(kind, 0) for kind in BY_ITSELF)
+    itself = sum(evidence.struck.get("runpod", {}).get(kind, 0) for kind in BY_ITSELF)
     if repeats > itself:
         wrong.append(
             f"{repeats} runs were repeated within a submission; the places did {itself} by themselves"

@@ -182,4 +182,4 @@ class Customers:
 
 _BROKEN = (aiohttp.ClientError, TimeoutError, psycopg.OperationalError, PoolTimeout, ConnectionError)
 #: A full queue, a place that does not answer while the job is planned, a server whose database is away.
-_AGAIN = frozenset({Code.limit_exceeded, Code.provider_unreachable, Code.provider_busy, Code.internal})
+_AGAIN = frozenset({Code.limit_exceeded, Code.provider_unreachable, Code.provider_busy, Code.storage_failed})

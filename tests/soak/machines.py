@@ -25,6 +25,8 @@ from typing import Any
 import aiohttp
 import psycopg
 
+from soak.place import emulator
+
 Json = Any
 TESTS = Path(__file__).parent.parent
 #: As root, PostgreSQL runs as another user and must reach its data.
@@ -175,8 +177,18 @@ class Postgres:
 
 
 @dataclass(kw_only=True)
+class Given:
+    """A server that somebody else looks after."""
+
+    url: str
+
+    async def restart(self, *, crash: bool) -> None:
+        raise NotImplementedError("this database is not ours to restart")
+
+
+@dataclass(kw_only=True)
 class Place:
-    """An emulated place in a process of its own."""
+    """An emulated place, in a process of its own (`start`) or in this one (`here`)."""
 
     kind: str
     url: str
@@ -202,6 +214,13 @@ class Place:
         finally:
             process.kill()
             await process.wait()
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def here(cls, kind: str, folder: Path, session: aiohttp.ClientSession) -> AsyncIterator[Place]:
+        server, environment = emulator(kind, folder)
+        async with server:
+            yield cls(kind=kind, url=server.url, environment=environment(), session=session)
 
     async def break_(self, *faults: Mapping[str, Json]) -> None:
         async with self.session.post(f"{self.url}/_emulator/faults", json=list(faults)) as answer:

@@ -13,13 +13,12 @@ import aiohttp
 
 from genyard.app import Product, build
 from genyard.settings import Settings, load_settings
-from soak.machines import Machine, Place, Postgres, free_port
+from soak.machines import Given, Machine, Place, Postgres, free_port
 from soak.place import PUBLIC
-from soak.plan import PRICES, PRO_TXT2IMG, WEIGHTS
+from soak.plan import PRICES, PRO_TXT2IMG
 
 Json = Any
 KINDS = ("comfyui", "comfyui-old", "runpod", "scenario", "replicate")
-ENDPOINTS = (*WEIGHTS, "background")
 
 _TIMES = "timeouts = { poll = 0.5, image = 6, queue = 40, connect = 4, download = 5 }"
 _PAID = "daily_cap_usd = 100000\nusd_per_second = 0.001\ncalls_per_second = 200"
@@ -46,46 +45,70 @@ def _comfyui(name: str, url: str) -> str:
     return f'[endpoints.{name}]\nkind = "comfyui"\nurl = "{url}"\nconcurrency = 6\n{_TIMES}'
 
 
+def _endpoints(places: Mapping[str, Place]) -> dict[str, str]:
+    """By name; of the places that there are."""
+    cloud = f"concurrency = 12\n{_TIMES}\ndaily_cap_usd = 100000\ncalls_per_second = 200"
+    made = {name: _comfyui(name, places[name].url) for name in ("comfyui", "comfyui-old") if name in places}
+    if "runpod" in places:
+        made |= {
+            "flux": _runpod("flux", "emu-flux", 'models = ["flux.1-dev"]'),
+            "links": _runpod("links", "emu-links", 'models = ["sdxl"]'),
+            "background": _runpod("background", "emu-background", 'operations = ["remove_background"]'),
+            "worker": _runpod("worker", "emu-worker", 'protocol = "comfyui"'),
+            "public": _runpod("public", PUBLIC),
+        }
+    if "scenario" in places:
+        made["scenario"] = f'[endpoints.scenario]\nkind = "scenario"\nusd_per_unit = 0.01\n{cloud}'
+    if "replicate" in places:
+        made["replicate"] = f'[endpoints.replicate]\nkind = "replicate"\n{cloud}'
+    return {**made, "preview": '[endpoints.preview]\nkind = "preview"\nconcurrency = 2'}
+
+
 def toml(places: Mapping[str, Place], receiver: str) -> str:
     """genyard.toml of every process."""
+    endpoints = _endpoints(places)
+    routes = {"txt2img": "flux", "remove_background": "background"} if "flux" in endpoints else {}
     return "\n\n".join(
         (
-            'provider = "runpod"',
-            '[routes]\ntxt2img = "flux"\nremove_background = "background"',
+            'provider = "preview"',
+            "\n".join(["[routes]", *(f'{name} = "{target}"' for name, target in routes.items())]),
             f'[webhooks]\nhosts = ["{receiver}"]',
             "[tiers.standard]\nat_once = 40\nqueue = 400",
             "[tiers.pro]\nat_once = 60\nqueue = 1000\npriority = 10",
             "[tiers.free]\nat_once = 6\nqueue = 60\npriority = -10\nmax_priority = 10",
             "[budgets]\ndaily_usd = 100000",
             _prices(),
-            _comfyui("comfyui", places["comfyui"].url),
-            _comfyui("comfyui-old", places["comfyui-old"].url),
-            _runpod("flux", "emu-flux", 'models = ["flux.1-dev"]'),
-            _runpod("links", "emu-links", 'models = ["sdxl"]'),
-            _runpod("background", "emu-background", 'operations = ["remove_background"]'),
-            _runpod("worker", "emu-worker", 'protocol = "comfyui"'),
-            _runpod("public", PUBLIC),
-            f'[endpoints.scenario]\nkind = "scenario"\nconcurrency = 12\nusd_per_unit = 0.01\n{_TIMES}\n'
-            "daily_cap_usd = 100000\ncalls_per_second = 200",
-            f'[endpoints.replicate]\nkind = "replicate"\nconcurrency = 12\n{_TIMES}\n'
-            "daily_cap_usd = 100000\ncalls_per_second = 200",
-            '[endpoints.preview]\nkind = "preview"\nconcurrency = 2',
+            *endpoints.values(),
         )
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """How large a world is. `database`: None for a PostgreSQL of its own; `api`: with `genyard serve`, which works,
+    too; `apart`: places are processes of their own."""
+
+    workers: int = 3
+    kinds: Sequence[str] = KINDS
+    api: bool = True
+    apart: bool = True
+    database: str | None = None
+
+
 @dataclass(kw_only=True)
 class World:
-    """`door`: the product as a Python program has it, without a worker. `steady` is never killed."""
+    """`door`: the product as a Python program has it, without a worker. `steady` is never killed. `api`: None where
+    nobody asks over HTTP."""
 
+    setting: Setting
     folder: Path
-    postgres: Postgres
+    postgres: Postgres | Given
     places: Mapping[str, Place]
     environment: Mapping[str, str]
     settings: Settings
     door: Product
     session: aiohttp.ClientSession
-    api: Machine
+    api: Machine | None
     workers: Sequence[Machine]
 
     @property
@@ -94,7 +117,7 @@ class World:
 
     @property
     def machines(self) -> Sequence[Machine]:
-        return (*self.workers, self.api)
+        return (*self.workers, self.api) if self.api else self.workers
 
     @property
     def api_url(self) -> str:
@@ -102,12 +125,19 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def world_of(folder: Path, *, receiver: str, workers: int = 2) -> AsyncIterator[World]:
+async def world_of(folder: Path, receiver: str, setting: Setting) -> AsyncIterator[World]:
     """Starts all of it; ends all of it, however the soak ends."""
     async with contextlib.AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        postgres = await stack.enter_async_context(Postgres(folder))
-        places = {kind: await stack.enter_async_context(Place.start(kind, folder, session)) for kind in KINDS}
+        postgres: Postgres | Given
+        if setting.database is not None:
+            postgres = Given(url=setting.database)
+        else:
+            postgres = await stack.enter_async_context(Postgres(folder))
+        open_place = Place.start if setting.apart else Place.here
+        places = {
+            kind: await stack.enter_async_context(open_place(kind, folder, session)) for kind in setting.kinds
+        }
         port = free_port()
         environment = {name: value for one in places.values() for name, value in one.environment.items()} | {
             "DATABASE_URL": postgres.url,
@@ -119,15 +149,14 @@ async def world_of(folder: Path, *, receiver: str, workers: int = 2) -> AsyncIte
         (folder / "genyard.toml").write_text(toml(places, receiver))
         settings = load_settings(environment, folder)
         door = await stack.enter_async_context(build(settings))
-        api = Machine(name="api", folder=folder, environment=environment, arguments=("serve",))
-        crew = [
-            Machine(name=f"worker-{number}", folder=folder, environment=environment)
-            for number in range(1, workers + 1)
-        ]
-        for machine in (api, *crew):
+        told = {"folder": folder, "environment": environment}
+        api = Machine(name="api", arguments=("serve",), **told) if setting.api else None
+        crew = [Machine(name=f"worker-{number}", **told) for number in range(1, setting.workers + 1)]
+        for machine in (*([api] if api else []), *crew):
             await machine.start()
             stack.push_async_callback(machine.stop)
         yield World(
+            setting=setting,
             folder=folder,
             postgres=postgres,
             places=places,

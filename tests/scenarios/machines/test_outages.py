@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+import aiohttp
 import psycopg
 from structlog.testing import capture_logs
 
@@ -18,6 +19,7 @@ from genyard.app import Product, build, working
 from genyard.jobs.model import AttemptState, Job, JobState
 from genyard.jobs.runner import Pace
 from genyard.providers import Capabilities, Leave, Media, Plan, Ref
+from scenarios.http.client import serving
 from support.processes import until
 from support.scripted import RUNNING, ScriptedProvider, succeeded
 
@@ -150,3 +152,23 @@ async def test_an_engine_whose_row_was_pruned_begins_anew(make_settings: MakeSet
         ended = [await ended_of(product, one.id) for one in jobs]
     assert [one.state for one in ended] == [JobState.succeeded] * 2
     assert len(place.submitted) == 2
+
+
+async def test_the_api_says_that_the_database_is_away_and_when_to_ask_again(
+    make_settings: MakeSettings, postgres: str
+) -> None:
+    """A known failure of the machine, not a defect; and the secret path of a hook stays out of the log."""
+    async with (
+        product_with(make_settings, ScriptedProvider(), postgres) as (product, outage),
+        serving(product) as address,
+        aiohttp.ClientSession() as session,
+    ):
+        await outage.begin()
+        with capture_logs() as logs:
+            async with session.get(f"{address}/v1/jobs") as answer:
+                told = await answer.json()
+        assert (answer.status, told["error"]["code"]) == (503, "storage.failed")
+        assert answer.headers["Retry-After"] == "2"
+        assert [one["log_level"] for one in logs if one["event"] == "the database did not answer"] == [
+            "warning"
+        ]

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+import psycopg
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -78,11 +79,23 @@ class Envelope:
         except Exception as defect:
             if started:
                 raise
-            _log.error("a defect while answering", path=scope["path"], exc_info=defect)
-            told = GenyardError(
-                Code.internal, "genyard failed while answering; its log says more under this trace id"
-            )
-            await answer(told)(scope, receive, send_with_headers)
+            await answer(_told(defect, scope["path"]))(scope, receive, send_with_headers)
+
+
+def _told(defect: Exception, path: str) -> GenyardError:
+    """What is said of a failure that nobody expected. The log is not told a hook's path: who knows it may call it."""
+    where = "/hooks" if path.startswith("/hooks/") else path
+    if isinstance(defect, psycopg.OperationalError):
+        _log.warning("the database did not answer", path=where, error=str(defect))
+        return GenyardError(
+            Code.storage_failed,
+            "genyard's database does not answer just now; ask again in a moment",
+            context={"retry_after": 2},
+        )
+    _log.error("a defect while answering", path=where, exc_info=defect)
+    return GenyardError(
+        Code.internal, "genyard failed while answering; its log says more under this trace id"
+    )
 
 
 def _trace_id(headers: Headers) -> str:

@@ -88,6 +88,8 @@ RUNPOD: Final[Sequence[Fault]] = (
         "wrong_size", "no_alpha", "dead_link", "cut_transfer")),
     fault("slow", seconds=1.0),
     fault("skip_webhook", 5),
+    fault("fewer_images", 6),
+    fault("fewer_images", 12),
     fault("fail", text="CUDA out of memory. Tried to allocate 20.00 GiB."),
     fault("redirect", text=PRIVATE),
     fault("private_link", text=PRIVATE),

@@ -150,7 +150,7 @@ def _request(number: int, endpoint: str, draw: random.Random) -> tuple[dict[str,
     if endpoint in ("comfyui", "flux", "replicate") and kind > 0.85:
         given = {"operation": "img2img", "inputs": {"image": "@picture"}}
         return {**drawing, **given, "parameters": {**parameters, "strength": 0.5}}, False
-    if endpoint in ("flux", "scenario", "preview", "comfyui") and kind > 0.7:
+    if endpoint in ("flux", "scenario", "preview", "comfyui", "worker") and kind > 0.7:
         parameters["count"] = draw.choice((2, 3, 4))
     return drawing, False
 

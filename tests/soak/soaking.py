@@ -66,7 +66,7 @@ class Soak:
     plan: Plan
     folder: Path
     setting: Setting = field(default_factory=Setting)
-    at_once: int = 12
+    at_once: int = 40
     most_open: int = 300
     patience: float = 600.0
     tells: bool = False

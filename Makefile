@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: demo demo-emulated test test-long chaos serve check lock live bench clean
+.PHONY: demo demo-emulated test test-long chaos soak serve check lock live bench clean
 
 demo: $(VENV)/runtime ## set up, make pictures with the built-in renderer, show where they are
 	$(BIN)/python -m genyard.demo out/demo
 
 demo-emulated: $(VENV)/dev ## emulators of every kind of place, and one job of each kind to each of them
 	$(BIN)/python -m genyard.demo --emulated out/demo-emulated
+
+soak: $(VENV)/dev ## 10,000 jobs while everything goes wrong, then an audit; writes docs/explanation/soak.md (SOAK="--jobs 300" for less)
+	PYTHONPATH=tests $(BIN)/python -m soak --report docs/explanation/soak.md $(SOAK)
 
 serve: $(VENV)/runtime ## the API and its page on http://127.0.0.1:8000
 	$(BIN)/genyard serve

@@ -348,9 +348,11 @@ WITH stage AS (
 SELECT id, genyard_tell('event', id, event_seq || ' canceled') FROM job;
 
 -- name: abandoned_jobs
--- Which nobody has watched for their grace, and which are to be canceled then.
+-- Which nobody has watched for their grace, and which are to be canceled then. While the database was away nobody could
+-- say that he watches.
 SELECT id, owner_id FROM jobs
-WHERE watched_until IS NOT NULL AND state IN ('queued', 'running') AND watched_until < now() LIMIT 1000;
+WHERE watched_until IS NOT NULL AND state IN ('queued', 'running') AND watched_until < now()
+  AND pg_postmaster_start_time() < now() - grace * interval '1 second' LIMIT 1000;
 
 -- name: watch_job
 -- Somebody watches: the job is not abandoned for its grace from now on. No row for one that goes on by itself.

@@ -54,6 +54,32 @@ async def test_what_cannot_be_booked_says_why(cli: Cli) -> None:
     assert "charged nothing" in never.err
 
 
+async def test_what_a_job_was_charged_is_given_back_in_parts_and_once(cli: Cli, tmp_path: Path) -> None:
+    """The owner on this machine pays, too, where it is not exempt."""
+    (tmp_path / "genyard.toml").write_text(
+        '[credits]\nenabled = true\nexempt = []\n[[credits.prices]]\noperation = "*"\ncredits = 3\n'
+    )
+    await cli("credits", "grant", "local", "5")
+    drawing = ("generate", "a red dragon", "--size", "64x64", "--json")
+    planned = await cli(*drawing, "--dry-run")
+    assert planned.document["credits"] == 3
+    assert "credits: 3 at most" in (await cli(*drawing[:-1], "--dry-run")).out
+    made = (await cli(*drawing)).document
+    assert made["credits"] == {"price": 3, "reserved": 0, "charged": 3, "refunded": 0}
+    part = ("credits", "refund", made["id"], "--credits", "1", "--key", "ticket 9")
+    assert (await cli(*part)).out == "refund of 1; 3 available\n"
+    assert "booked before under this key" in (await cli(*part)).out
+    too_much = await cli("credits", "refund", made["id"], "--credits", "3")
+    assert too_much.status == 2
+    assert (await cli("credits", "refund", made["id"])).out == "refund of 2; 5 available\n"
+    again = await cli("credits", "refund", made["id"], "--json")
+    assert (again.status, again.document["error"]["code"]) == (2, "request.conflict")
+    assert "3 of 3 charged, 3 refunded" in (await cli("jobs", "show", made["id"])).out
+    poor = await cli(*drawing, "--count", "2")
+    assert (poor.status, poor.document["error"]["code"]) == (5, "credits.insufficient")
+    assert (await cli("credits", "reconcile")).status == 0
+
+
 async def test_balances_from_elsewhere_come_in_once(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "users.csv"
     file.write_text("owner,credits\nimp1,120\nimp2,0\n")

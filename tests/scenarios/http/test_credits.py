@@ -86,6 +86,29 @@ async def test_a_job_is_paid_from_what_was_bought(shop: Product, local: Client) 
     assert sum(report["totals"].values()) == 0
 
 
+async def test_a_refund_is_booked_once_and_only_of_what_was_charged(shop: Product, local: Client) -> None:
+    alice, boss = await keyed(shop, local, "alice"), await keyed(shop, local, "boss", admin=True)
+    await boss.post("/v1/admin/credits", json={"owner": "alice", "kind": "grant", "credits": 4})
+    job = await alice.made(**small(count=2))
+    path, key = "/v1/admin/credits/refunds", {"Idempotency-Key": "ticket-9"}
+    part = await boss.post(path, json={"job_id": job["id"], "credits": 1}, headers=key)
+    assert (part.status, part.json["available"]) == (201, 1)
+    again = await boss.post(path, json={"job_id": job["id"], "credits": 1}, headers=key)
+    assert (again.status, again.headers["Idempotent-Replayed"], again.json["available"]) == (200, "true", 1)
+    assert again.json["movement"] == part.json["movement"]
+    other = await boss.post(path, json={"job_id": job["id"], "credits": 2}, headers=key)
+    assert (other.status, other.error["code"]) == (409, "request.conflict")
+    rest = await boss.post(path, json={"job_id": job["id"]})
+    assert (rest.status, rest.json["movement"]["amount"], rest.json["available"]) == (201, 3, 4)
+    more = await boss.post(path, json={"job_id": job["id"]})
+    assert (more.status, more.error["code"]) == (409, "request.conflict")
+    told = (await alice.get(f"/v1/jobs/{job['id']}")).json
+    assert told["credits"] == {"price": 4, "reserved": 0, "charged": 4, "refunded": 4}
+    never = await boss.post(path, json={"job_id": str(uuid4())})
+    assert (never.status, never.error["code"]) in ((404, "request.not_found"), (409, "request.conflict"))
+    assert (await boss.get("/v1/admin/credits/reconciliation")).json["balanced"] is True
+
+
 @pytest.mark.parametrize(("method", "path", "body"), ADMIN_ROUTES)
 async def test_only_admins_look_after_others(
     shop: Product, local: Client, method: str, path: str, body: object

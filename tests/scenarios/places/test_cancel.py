@@ -13,10 +13,13 @@ from typing import Any, Final
 
 import pytest
 
+from genyard.app import working
 from genyard.jobs.model import Attempt, AttemptState, Job, JobState
 from genyard.providers import State
-from scenarios.places.bench import DRAWING, ended, until
+from genyard.testing.emulators import Emulators
+from scenarios.places.bench import DRAWING, Bench, ended, until
 from scenarios.places.failing import World
+from scenarios.places.test_lifecycle import env
 
 #: A cancel reaches the GPU within so many seconds.
 PROMISED: Final = 2.0
@@ -153,6 +156,33 @@ async def test_a_cancel_that_is_refused_for_a_while_holds_out(world: World) -> N
         world.clear()
     assert (job.state, the_one_try(job).state) == (JobState.canceled, AttemptState.canceled)
     assert replicate.counts.canceled - before == 1
+
+
+@pytest.mark.parametrize(
+    "provider",
+    ["comfyui", *(pytest.param(name, marks=pytest.mark.long) for name in ("runpod", "replicate"))],
+)
+async def test_a_cancel_while_no_worker_lives_is_carried_to_the_gpu_by_the_next_one(
+    bench: Bench, emulators: Emulators, provider: str
+) -> None:
+    emulator = getattr(emulators, provider)
+    emulator.faults.add("hang")
+    there = {"COMFYUI_ENDPOINT": emulators.comfyui.url} if provider == "comfyui" else {}
+    async with bench.start({**env(emulators, provider), **there}) as product:
+        async with working(product):
+            job = (await product.studio.submit(DRAWING)).job
+            await until(product, job.id, State.running)
+        assert (await product.studio.cancel(job.id)).state is JobState.canceling
+        counts = emulator.counts
+        assert not (counts.interrupted if provider == "comfyui" else counts.canceled)
+        began = time.monotonic()
+        async with working(product):
+            job = await ended(product, job.id)
+    assert time.monotonic() - began < 2 * PROMISED
+    assert job.state is JobState.canceled
+    assert (counts.interrupted if provider == "comfyui" else counts.canceled) == 1
+    assert counts.total_runs == 1
+    assert (the_one_try(job).seconds or 0) > 0
 
 
 async def test_a_failed_run_says_how_long_it_ran(world: World) -> None:

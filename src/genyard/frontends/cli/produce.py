@@ -12,7 +12,7 @@ import typer
 from genyard.errors import GenyardError
 from genyard.frontends.cli.composition import Product
 from genyard.frontends.cli.dryrun import print_plan
-from genyard.frontends.cli.exits import EXIT_STATUS, INTERRUPTED, complain, print_json
+from genyard.frontends.cli.exits import EXIT_STATUS, INTERRUPTED, complain, print_json, wrong
 from genyard.frontends.cli.files import Target, choose_target, save_job, slug
 from genyard.frontends.cli.hands import Hands, worker_at_hand
 from genyard.frontends.cli.inputs import borrowed, upload_inputs
@@ -41,6 +41,8 @@ _WHAT_BECAME = {
 async def produce(session: Session, body: Mapping[str, Any], stem: str) -> int:
     """Plans only (`--dry-run`), submits only (`--detach`), or runs and saves. The inputs of `body` are files."""
     target = choose_target(session.options.get("output"))
+    if session.options.get("detach") and body.get("on_disconnect") == "cancel":
+        raise wrong("with --detach nobody would watch it; leave one of them out", "--on-disconnect")
     async with session.open() as product:
         steps, uploaded = await upload_inputs(product, body["steps"])
         request = {**body, "steps": steps}

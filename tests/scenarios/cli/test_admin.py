@@ -83,3 +83,15 @@ async def test_what_would_go_is_shown_before_it_goes(cli: Cli) -> None:
     assert "would go" in (await cli("admin", "clean", "--dry-run")).out
     assert (await cli("admin", "clean")).status == 0
     assert (await cli("admin", "clean", "--adopt")).status == 2
+
+
+async def test_a_database_is_exported_and_one_in_use_takes_no_import(cli: Cli) -> None:
+    exported = await cli("db", "export", "all.genyard", "--with-files", "--json")
+    assert exported.status == 0
+    assert exported.document["rows"] > 0
+    assert "like a password" in (await cli("db", "export", "again.genyard")).err
+    assert (await cli("db", "export", "again.genyard")).status == 2
+    refused = await cli("db", "import", "all.genyard")
+    assert refused.status == 2
+    assert "in use" in refused.err
+    assert (await cli("db", "import", "nowhere.genyard")).status == 2

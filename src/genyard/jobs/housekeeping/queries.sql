@@ -220,10 +220,11 @@ WHERE s.state = 'running' AND a.created_at < now() - l.seconds * interval '1 sec
 GROUP BY s.endpoint ORDER BY s.endpoint;
 
 -- name: callbacks_now
-SELECT count(*) FILTER (WHERE state IN ('waiting', 'sending')) AS waiting,
-       count(*) FILTER (WHERE state = 'dead' AND finished_at > now() - interval '1 day') AS dead,
-       extract(epoch FROM now() - min(created_at) FILTER (WHERE state IN ('waiting', 'sending')))::float AS oldest
-FROM deliveries;
+-- `dead`: of the last day.
+SELECT w.waiting, w.oldest, (SELECT count(*) FROM deliveries WHERE state = 'dead'
+                             AND finished_at > now() - interval '1 day') AS dead
+FROM (SELECT count(*) AS waiting, extract(epoch FROM now() - min(created_at))::float AS oldest
+      FROM deliveries WHERE state IN ('waiting', 'sending')) w;
 
 -- name: alert_rows
 SELECT code, subject, message, facts, since, told_at FROM alerts ORDER BY code, subject;

@@ -41,6 +41,7 @@ bench: $(VENV)/dev ## our share of a job's time, of a place's call budget, of me
 	$(BIN)/python bench/polling.py
 	$(BIN)/python bench/fetching.py
 	$(BIN)/python bench/turns.py
+	$(BIN)/python bench/capacity.py
 
 lock: $(VENV)/dev ## renew both hashed requirements files (needs uv)
 	uv pip compile -q --upgrade --generate-hashes --no-annotate --no-header pyproject.toml --group build -o requirements.lock

@@ -161,6 +161,11 @@ class Attempt:
     submitted_at: datetime | None
     finished_at: datetime | None
 
+    @property
+    def may_have_run(self) -> bool:
+        """Whether it has left, as far as anybody knows: what is lost may have."""
+        return self.submitted_at is not None or self.state is AttemptState.lost
+
     def as_json(self) -> dict[str, Any]:
         return {
             "stage": self.stage,
@@ -285,15 +290,15 @@ class Job:
 
     def _cost(self) -> dict[str, Any] | None:
         """Of all attempts: the known sum, and whether some part of it is not known. None where nothing was paid."""
-        left = [one for one in self.attempts if one.paid and one.submitted_at is not None]
+        left = [one for one in self.attempts if one.paid and one.may_have_run]
         if not left:
             return None
         known = [one.cost.usd for one in left if one.cost is not None]
         return {"usd": sum(known) if known else None, "complete": len(known) == len(left)}
 
     def _gpu_seconds(self) -> dict[str, Any] | None:
-        """Of all attempts that left: the known sum, whether a part of it is only measured, or not known (yet)."""
-        left = [one for one in self.attempts if one.submitted_at is not None]
+        """Of all attempts that may have left: the known sum, whether a part of it is only measured, or not known."""
+        left = [one for one in self.attempts if one.may_have_run]
         if not left:
             return None
         known = [one.seconds for one in left if one.seconds is not None]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from aiohttp import web
+
 from support.receiver import Receiver
 
 from .conftest import Cli
@@ -29,5 +31,14 @@ async def test_a_receiver_is_told_and_told_again(cli: Cli, tmp_path: Path) -> No
         assert message.id in (await cli("webhooks", "list")).out
         again = await cli("webhooks", "resend", message.id)
         assert again.out.strip() == f"{message.id} is waiting"
+        receiver.answers = [web.Response(status=500)]
+        two = ("--webhook-event", "running", "--webhook-event", "succeeded")
+        failing = await cli(*drawing, "--webhook", receiver.url, *two, "--json")
+        assert failing.status == 0
+        assert failing.document["webhook_events"] == ["running", "succeeded"]
+        assert "its callback failed (" in failing.err
     assert (await cli("webhooks", "resend", "nonsense")).status == 2
+    assert (await cli(*drawing, "--webhook-event", "running")).status == 2
+    assert (await cli(*drawing, "--on-disconnect", "explode")).status == 2
+    assert (await cli(*drawing, "--on-disconnect", "cancel", "--detach")).status == 2
     assert (await cli("webhooks", "list", "--owner", "nobody")).status == 3

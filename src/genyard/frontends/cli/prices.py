@@ -141,7 +141,7 @@ def attempt_line(attempt: Attempt) -> str:
     """`$0.025 (reported)`; empty where nothing was paid or nothing left."""
     if attempt.cost is not None and (attempt.paid or attempt.cost.usd):
         return f"{money(attempt.cost.usd)} ({attempt.cost.source})"
-    return f"cost {UNKNOWN}" if attempt.paid and attempt.submitted_at is not None else ""
+    return f"cost {UNKNOWN}" if attempt.paid and attempt.may_have_run else ""
 
 
 def job_line(job: Job) -> str:

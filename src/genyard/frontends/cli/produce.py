@@ -87,12 +87,12 @@ async def _until_told(product: Product, job: Job, stops: Stops) -> None:
         async with asyncio.timeout(_TOLD_SECONDS):
             while not stop.done():
                 sent = await product.studio.webhooks.deliveries(job_id=job.id, limit=20)
-                if not any(
-                    one.state == "sending" or (one.state == "waiting" and not one.tries) for one in sent
-                ):
-                    left = [one for one in sent if one.state == "waiting"]
+                left = [one for one in sent if one.state == "waiting"]  # the last one goes first
+                if not any(one.state == "sending" for one in sent) and (not left or left[-1].tries):
                     if left:
-                        _note(f"its callback failed ({left[0].error}); it is sent again when any worker runs")
+                        _note(
+                            f"its callback failed ({left[-1].error}); it is sent again when any worker runs"
+                        )
                     return
                 await asyncio.wait({stop}, timeout=_LOOK_SECONDS)
     except TimeoutError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -98,6 +99,7 @@ class Books:
     available: dict[UUID, int] = field(default_factory=dict)
     jobs: dict[UUID, JobModel] = field(default_factory=dict)
     given: list[tuple[UUID, Any, int, str]] = field(default_factory=list)
+    opened: dict[str, tuple[UUID, int]] = field(default_factory=dict)
 
     def reserved(self, owner: UUID) -> int:
         return sum(job.price for job in self.jobs.values() if job.owner == owner and job.open)
@@ -154,6 +156,27 @@ def machine_on(database: Database, run: Any) -> type[RuleBasedStateMachine]:
             with pytest.raises(GenyardError) as refused:
                 run(ledger.give(owner, kind, amount + 1, actor="test", key=key))
             assert refused.value.code is Code.request_conflict
+
+        @rule(rows=st.lists(st.tuples(owner_numbers, st.integers(0, 3), st.integers(0, 9)), max_size=4))
+        def open(self, rows: list[tuple[int, int, int]]) -> None:
+            """A file of balances: all of it or nothing; what was in before is known by its key."""
+            told = [(self.owners[number], f"{id(self)} {key}", amount) for number, key, amount in rows]
+            known, sound = dict(self.books.opened), True
+            for owner, key, amount in sorted(told, key=lambda row: str(row[0])):
+                if amount:
+                    sound = sound and known.setdefault(key, (owner, amount)) == (owner, amount)
+            given = [Opening(owner=str(owner), credits=amount, key=key) for owner, key, amount in told]
+            try:
+                run(ledger.open(given, actor="test"))
+            except GenyardError as refused:
+                assert refused.code is Code.request_conflict
+                assert not sound
+                return
+            assert sound
+            for key in known.keys() - self.books.opened.keys():
+                owner, amount = known[key]
+                self.books.available[owner] += amount
+            self.books.opened = known
 
         @rule(
             number=owner_numbers, each=st.integers(0, 4), count=st.integers(1, 4),
@@ -245,7 +268,8 @@ def machine_on(database: Database, run: Any) -> type[RuleBasedStateMachine]:
     return Machine
 
 
-async def test_whatever_is_done_the_books_balance(make_settings: MakeSettings) -> None:
+@pytest.mark.parametrize("examples", [25, pytest.param(500, marks=pytest.mark.long)])
+async def test_whatever_is_done_the_books_balance(make_settings: MakeSettings, examples: int) -> None:
     """Hypothesis is synchronous: it has a thread and an event loop of its own."""
 
     def work() -> None:
@@ -260,11 +284,11 @@ async def test_whatever_is_done_the_books_balance(make_settings: MakeSettings) -
                 run_state_machine_as_test(
                     machine_on(database, run),
                     settings=settings(
-                        max_examples=25,
+                        max_examples=examples,
                         stateful_step_count=40,
                         deadline=None,
                         database=None,
-                        derandomize=True,
+                        derandomize=examples < 100,
                         suppress_health_check=list(HealthCheck),
                     ),
                 )
@@ -353,6 +377,82 @@ async def test_a_connection_that_breaks_leaves_nothing_half(database: Database) 
         assert (await ledger.reconcile()).balanced
     await end(database, job, "succeeded")
     assert [one.kind for one in await ledger.statement(owner)] == ["settle", "reserve", "grant"]
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(60, marks=pytest.mark.long)])
+async def test_whatever_comes_at_the_same_moment_the_books_balance(database: Database, rounds: int) -> None:
+    """Submissions, ends, deletions, gifts, corrections, refunds and files of balances, all at once; some of those who
+    come break off in the middle."""
+    draw, ledger = random.Random(rounds), Ledger(database)
+    owners = [await new_owner(database) for _ in range(3)]
+    for owner in owners:
+        await ledger.give(owner, "grant", 12, actor="test")
+    jobs: list[UUID] = []
+
+    async def submit(owner: UUID) -> None:
+        jobs.append(
+            await insert_job(database, owner, 4, terms({"credits": 2, "count": 2}, unfinished="delivered"))
+        )
+
+    async def break_off(sql: str) -> None:
+        broken = await database.connect()
+        await broken.execute("BEGIN")
+        await broken.execute(sql)  # type: ignore[call-overload]
+        await broken.close()
+
+    for number in range(rounds):
+        rows = [Opening(owner=str(owner), credits=3, key=f"{number} {owner}") for owner in owners]
+        steps: list[Coroutine[Any, Any, Any]] = [submit(draw.choice(owners)) for _ in range(8)]
+        for job in draw.sample(jobs, min(8, len(jobs))):
+            state = draw.choice(["succeeded", "failed", "canceled"])
+            steps += [
+                end_open(database, job, state),
+                end_open(database, job, "canceled"),
+                ledger.refund(job, actor="t"),
+            ]
+            steps.append(ledger.refund(job, 1, actor="t", key=f"{job}"))
+            steps.append(
+                break_off(f"UPDATE jobs SET state = 'failed' WHERE id = '{job}' AND state = 'queued'")
+            )
+            steps.append(deliver_one(database, job))
+        steps += [ledger.open(rows, actor="test"), ledger.open(rows[::-1], actor="test")]
+        steps += [
+            ledger.give(draw.choice(owners), "correction", -5, reason="taken", actor="t") for _ in range(3)
+        ]
+        if len(jobs) > 4:
+            steps.append(database.execute("DELETE FROM jobs WHERE id = %(id)s", id=draw.choice(jobs)))
+        draw.shuffle(steps)
+        told = await asyncio.gather(*steps, return_exceptions=True)
+        for one in told:
+            if isinstance(one, psycopg.Error):
+                assert one.sqlstate in ("GY002", "23503"), (
+                    one
+                )  # too poor; an output of a job that was just deleted
+            elif isinstance(one, BaseException):
+                assert isinstance(one, GenyardError), one
+                assert one.code in (Code.request_conflict, Code.credits_insufficient)
+        report = await ledger.reconcile()
+        assert report.balanced, report.problems
+        for owner in owners:
+            balance, told_of = await ledger.balance(owner), await ledger.statement(owner, limit=10_000)
+            assert balance.available == sum(one.change for one in told_of) >= 0
+            assert all(one.balance is not None and one.balance >= 0 for one in told_of)
+
+
+async def end_open(database: Database, job: UUID, state: str) -> None:
+    await database.execute(
+        "UPDATE jobs SET state = %(state)s WHERE id = %(id)s AND state = 'queued'", state=state, id=job
+    )
+
+
+async def deliver_one(database: Database, job: UUID) -> None:
+    await database.execute("INSERT INTO blobs VALUES ('x', 'x', 1, 'image/png') ON CONFLICT DO NOTHING")
+    await database.execute(
+        "INSERT INTO assets (id, owner_id, sha256, role, job_id, step, position) "
+        "SELECT gen_random_uuid(), owner_id, 'x', 'image', id, 'step1', 0 FROM jobs WHERE id = %(id)s "
+        "ON CONFLICT DO NOTHING",
+        id=job,
+    )
 
 
 async def test_what_was_never_charged_is_not_refunded(database: Database) -> None:

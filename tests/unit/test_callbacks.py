@@ -15,6 +15,7 @@ from genyard.jobs.callbacks.sender import SCHEDULE, pause_after
 from genyard.jobs.callbacks.signing import new_secret, read_secret, signed_headers, write_secret
 from genyard.operations import OPERATIONS
 from genyard.outbound import Outbound
+from genyard.providers._http import seconds_of
 from genyard.providers.replicate.signature import is_signed
 from support.receiver import Receiver, hangs
 from unit.test_outbound import PRIVATE, PUBLIC, Names, internet
@@ -62,6 +63,27 @@ def test_pauses_follow_the_schedule_a_fifth_around_it() -> None:
     assert pause_after(1, 60.0) == 60.0
     assert pause_after(1, 0.0) > 3
     assert pause_after(1, 1e12) == 86_400
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "Mon, 01 Jan 2026 00:00:00 +99999999999999999999",
+        "Mon, 99999999999999999999 Jan 2026 00:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -9999",
+        "nan",
+    ],
+)
+async def test_a_pause_that_nobody_can_read_is_none(told: str) -> None:
+    receiver = Receiver(answers=[web.Response(status=503, headers={"Retry-After": told})])
+    async with receiver:
+        outbound = Outbound(hosts=["127.0.0.1"])
+        try:
+            answer = await outbound.post(receiver.url, b"{}", headers={}, seconds=5)
+        finally:
+            await outbound.close()
+    assert (answer.status, answer.retry_after) == (503, None)
+    assert seconds_of(told, 0.0) is None
 
 
 #: Parameters with text that are names of things, or numbers in a structure.

@@ -21,7 +21,7 @@ class Fault(StrEnum):
     network   connections to the place break, new ones are refused for a moment; what runs there goes on
     answer    the next request to the place is carried out, but its answer is lost
     restart   the place is restarted; what is kept in memory there is gone. Hosted places keep their queue: they
-              answer 503 for a moment
+              answer 503 for a moment, to the submission where that comes next, else to whoever looks
     """
 
     kill = "kill"
@@ -67,6 +67,11 @@ class Case:
     def play(self) -> Play:
         return self.point.play
 
+    @property
+    def is_sending(self) -> bool:
+        """The submission is what comes next."""
+        return self.passing in ("provider.submit before", "jobs.leave before", "jobs.leave after")
+
     def __str__(self) -> str:
         return f"{self.fault} · {self.kind.name} · {self.play} · {self.passing} · stage {self.stage}"
 
@@ -101,6 +106,8 @@ _IN_MEMORY: Final = (
     "outputs.take_over after",
     "jobs.finish_stage before",
 )
+#: One place that can be asked for a submission, and one that cannot.
+THOROUGH: Final = ("comfyui 0.33.0", "replicate")
 _WIRE: Final = ("provider.submit", "provider.find", "provider.observe", "provider.cancel", "provider.fetch")
 _PLAYED: Final[Mapping[Fault, tuple[Play, ...]]] = {
     Fault.network: ("plain", "canceled", "asked"),
@@ -115,7 +122,7 @@ def cases(kind: Kind, fault: Fault) -> Iterator[Case]:
         if not _is_played(kind, point) or point.play not in _PLAYED.get(fault, (point.play,)):
             continue
         for moment in point.moments:
-            for stage in point.stages:
+            for stage in _stages(kind, fault, point):
                 case = Case(kind=kind, point=point, moment=moment, stage=stage, fault=fault)
                 if _is_possible(case):
                     yield case
@@ -125,6 +132,16 @@ def every_case() -> Iterator[Case]:
     for fault in Fault:
         for kind in KINDS.values():
             yield from cases(kind, fault)
+
+
+def _stages(kind: Kind, fault: Fault, point: Point) -> tuple[int, ...]:
+    """What does not depend on the kind of place is tried at two of them; so is the second stage."""
+    thorough = kind.name in THOROUGH
+    if point.stages == (0,):
+        return point.stages if thorough else ()
+    return tuple(
+        stage for stage in point.stages if stage == 1 or (thorough and fault in (Fault.kill, Fault.freeze))
+    )
 
 
 def _is_played(kind: Kind, point: Point) -> bool:
@@ -169,7 +186,8 @@ def expected(case: Case) -> Expected:
             return Expected(end=End.refused, runs=0)
     replaced = case.fault in (Fault.kill, Fault.freeze)
     if not case.kind.finds and _is_lost(case, replaced):
-        return Expected(end=End.lost, runs=done + (case.passing in _LEFT))
+        arrived = case.passing in _LEFT or case.fault is Fault.answer
+        return Expected(end=End.lost, runs=done + arrived)
     return Expected(end=End.delivered, runs=stages + _runs_again(case, replaced))
 
 
@@ -178,7 +196,9 @@ def _is_lost(case: Case, replaced: bool) -> bool:
         return replaced and case.moment == "before"
     if replaced:
         return case.passing in _UNKNOWN
-    return case.fault in (Fault.network, Fault.answer) and case.passing == "provider.submit arrived"
+    if case.fault in (Fault.answer, Fault.restart) and case.is_sending:
+        return True  # 503 does not say that nothing was accepted
+    return case.fault is Fault.network and case.passing == "provider.submit arrived"
 
 
 def _runs_again(case: Case, replaced: bool) -> int:

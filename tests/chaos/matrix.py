@@ -17,6 +17,7 @@ from pathlib import Path
 
 from chaos.cases import Case, Fault, cases
 from chaos.kinds import KINDS
+from chaos.page import render
 from chaos.trial import Result, open_lane
 from conftest import fresh_folder
 from genyard.database._embedded import EmbeddedServer
@@ -73,6 +74,7 @@ def main() -> int:
     options.add_argument("--kind", default=",".join(KINDS))
     options.add_argument("--only", default="")
     options.add_argument("--stage", type=int, default=None, help="only this one of the two")
+    options.add_argument("--page", default="", help="where to write what came of it")
     options.add_argument("--lanes", type=int, default=4)
     given = options.parse_args()
     groups = [
@@ -86,6 +88,8 @@ def main() -> int:
     ]
     began = time.monotonic()
     results = asyncio.run(run_all([group for group in groups if group], given.lanes, _say))
+    if given.page:
+        Path(given.page).write_text(render(results, time.monotonic() - began))
     bad = [one for one in results if not one.good]
     counted = Counter[str]()
     for one in results:

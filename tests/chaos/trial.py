@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,8 +30,8 @@ from genyard.jobs.worker import LEASE_SECONDS
 from genyard.settings import load_settings
 
 #: Seconds, in place of ten, where a case waits for it.
-LEASE: Final = 1.0
-PATIENCE: Final = 25.0
+LEASE: Final = 2.0
+PATIENCE: Final = 60.0
 _AWAY: Final = 0.3
 
 _FORK = multiprocessing.get_context("forkserver")
@@ -81,10 +81,10 @@ class Problem(Exception):
 class Watched:
     """A worker process, seen from outside."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, does: Callable[[Order, Connection], None] = work) -> None:
         here, there = _FORK.Pipe()
         self._pipe: Connection = here
-        self._process = _FORK.Process(target=work, args=(order, there), daemon=True)
+        self._process = _FORK.Process(target=does, args=(order, there), daemon=True)
         self._process.start()
         there.close()
         self._said: list[tuple[str, Any]] = []
@@ -149,6 +149,7 @@ class Lane:
     folder: Path
     product: Product
     owner: UUID
+    key: str
     environ: Mapping[str, str]
     lease: float = LEASE_SECONDS
     workers: list[Watched] = field(default_factory=list)
@@ -160,7 +161,7 @@ class Lane:
         began = time.monotonic()
         tally, problem = None, ""
         try:
-            async with asyncio.timeout(90):
+            async with asyncio.timeout(240):
                 tally = await self._run(case)
             wanted = expected(case)
             if not tally.fits(wanted, case):
@@ -271,18 +272,20 @@ class Lane:
                 await self._disturbed(case, victim)
 
     async def _killed(self, victim: Watched, job_id: UUID) -> None:
-        other = await self._worker()
-        taken = len(other.said("took"))
+        await self._worker()
         victim.signal(signal.SIGKILL)
         await victim.gone()
-        died = time.monotonic()
+        [died] = await self._rows("SELECT now() AS at")
         self.place.held.release()
         await self._back()
-        if await self._is_open(job_id):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(10):
-                    await other.until("took", count=taken + 1)
-                self.taken_up = time.monotonic() - died
+        await self._ended(job_id)
+        [first] = await self._rows(
+            "SELECT extract(epoch FROM min(dispatched_at) - %(died)s)::float AS after FROM stages "
+            "WHERE job_id = %(id)s AND dispatched_at > %(died)s",
+            id=job_id,
+            died=died["at"],
+        )
+        self.taken_up = first["after"]
 
     async def _stopped(self, victim: Watched) -> None:
         await self._worker()
@@ -324,25 +327,29 @@ class Lane:
 
     async def _disturbed(self, case: Case, victim: Watched) -> None:
         place = self.place.emulator
+        struck = place.faults.struck["answer"] if place is not None else 0
         match case.fault:
             case Fault.database:
                 await self._restart_database()
             case Fault.network:
                 await place.stop_listening()
             case Fault.answer:
-                place.faults.add("lose_answer")
+                place.faults.add("lose_answer", route=self.kind.route if case.is_sending else None)
             case Fault.restart if self.kind.forgets:
                 if expected(case).runs > 2:
                     await self.place.until_run(case.stage + self._runs_before)
                 await place.restart()
             case Fault.restart:
-                place.faults.add("answer", times=None, status=503, body="Service Unavailable")
+                route = self.kind.route if case.is_sending else "GET"
+                place.faults.add("answer", times=None, route=route, status=503, body="Service Unavailable")
         self.place.held.release()
         victim.send("go")
         if case.fault in (Fault.network, Fault.restart) and not (
             case.fault is Fault.restart and self.kind.forgets
         ):
             await asyncio.sleep(_AWAY)
+            if case.fault is Fault.restart and case.is_sending:
+                await place.changes.until(lambda: place.faults.struck["answer"] > struck, PATIENCE)
             place.faults.clear()
             await self._back()
         elif case.play == "retried":
@@ -405,9 +412,6 @@ class Lane:
     async def _job(self, job_id: UUID) -> dict[str, Any]:
         [job] = await self._rows("SELECT * FROM jobs WHERE id = %(id)s", id=job_id)
         return job
-
-    async def _is_open(self, job_id: UUID) -> bool:
-        return (await self._job(job_id))["finished_at"] is None
 
     async def _ended(self, job_id: UUID) -> None:
         """The job, and every attempt of it."""
@@ -546,7 +550,7 @@ async def open_lane(kind: Kind, server: EmbeddedServer, folder: Path) -> AsyncIt
         (folder / "genyard.toml").write_text(_toml(kind, emulator))
         environ = {"GENYARD_DATA": str(folder), "DATABASE_URL": url, "GENYARD_LOG_LEVEL": "critical"}
         product = await stack.enter_async_context(build(load_settings(environ, folder)))
-        await product.owners.create_key("alice")
+        _, key = await product.owners.create_key("alice")
         owner = await product.studio.ledger.owner_named("alice")
         await product.studio.ledger.give(owner, "purchase", 10_000_000, actor="chaos")
         yield Lane(
@@ -557,6 +561,7 @@ async def open_lane(kind: Kind, server: EmbeddedServer, folder: Path) -> AsyncIt
             folder=folder,
             product=product,
             owner=owner,
+            key=key,
             environ=environ,
         )
 

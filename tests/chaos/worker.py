@@ -19,7 +19,8 @@ from uuid import UUID
 
 import psycopg
 
-from genyard.app import Product, build
+from genyard.app import Product, build, serve
+from genyard.jobs import store
 from genyard.jobs.runner import Pace
 from genyard.settings import load_settings
 
@@ -70,6 +71,20 @@ async def _work(order: Order, pipe: Connection) -> None:
         if failure is not None:
             watched.say("failed", repr(failure))
         listening.cancel()
+
+
+def answer(order: Order, pipe: Connection) -> None:
+    """A process that serves the API, and nothing else; stands still in the middle of accepting a job."""
+    with contextlib.suppress(asyncio.CancelledError, KeyboardInterrupt):
+        asyncio.run(_answer(order, pipe))
+
+
+async def _answer(order: Order, pipe: Connection) -> None:
+    settings = load_settings(order.environ, order.folder)
+    async with build(settings) as product:
+        watched = _Watched(product, list(order.traps), pipe)
+        watched.wrap_acceptance()
+        await serve(product, "127.0.0.1", 0, lambda address: watched.say("ready", address))
 
 
 class _Watched:
@@ -130,6 +145,20 @@ class _Watched:
                 self._around_call(provider, name, f"provider.{name}")
             provider.fetch = self._fetching(provider.fetch)
         runner.run = self._running(runner.run)
+
+    def wrap_acceptance(self) -> None:
+        """Before anything, within the transaction, after its commit, before the answer."""
+        jobs, insert = self._product.jobs, store._one
+        self._around_call(jobs, "insert", "jobs.insert")
+        self._around_call(jobs, "_go_on", "jobs.go_on")
+
+        async def one(connection: Any, query: str, values: Any) -> Any:
+            row = await insert(connection, query, values)
+            if query == "insert_job":
+                self.passing("insert_job done")
+            return row
+
+        store._one = one
 
     def _around_call(self, owner: Any, name: str, point: str) -> None:
         inner = getattr(owner, name)

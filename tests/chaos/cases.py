@@ -182,7 +182,7 @@ def expected(case: Case) -> Expected:
             return Expected(end=End.canceled, runs=done + 1)
         case "detached":
             return Expected(end=End.canceled, runs=1)
-        case "refused":
+        case "refused" if case.kind.finds or not _is_forgotten(case):
             return Expected(end=End.refused, runs=0)
     replaced = case.fault in (Fault.kill, Fault.freeze)
     if not case.kind.finds and _is_lost(case, replaced):
@@ -192,13 +192,18 @@ def expected(case: Case) -> Expected:
 
 
 def _is_lost(case: Case, replaced: bool) -> bool:
-    if case.play == "retried":
-        return replaced and case.moment == "before"
+    if case.play in ("retried", "refused"):
+        return _is_forgotten(case)
     if replaced:
         return case.passing in _UNKNOWN
     if case.fault in (Fault.answer, Fault.restart) and case.is_sending:
         return True  # 503 does not say that nothing was accepted
     return case.fault is Fault.network and case.passing == "provider.submit arrived"
+
+
+def _is_forgotten(case: Case) -> bool:
+    """What the place had answered went with the one who knew it, or with the database in his hand."""
+    return case.moment == "before" and case.fault in (Fault.kill, Fault.freeze, Fault.database)
 
 
 def _runs_again(case: Case, replaced: bool) -> int:

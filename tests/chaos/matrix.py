@@ -74,6 +74,7 @@ def main() -> int:
     options.add_argument("--kind", default=",".join(KINDS))
     options.add_argument("--only", default="")
     options.add_argument("--stage", type=int, default=None, help="only this one of the two")
+    options.add_argument("--every", type=int, default=1, help="every Nth case alone")
     options.add_argument("--page", default="", help="where to write what came of it")
     options.add_argument("--lanes", type=int, default=4)
     given = options.parse_args()
@@ -86,6 +87,9 @@ def main() -> int:
         for fault in given.fault.split(",")
         for kind in given.kind.split(",")
     ]
+    if given.every > 1:
+        chosen = {id(case) for case in [case for group in groups for case in group][:: given.every]}
+        groups = [[case for case in group if id(case) in chosen] for group in groups]
     began = time.monotonic()
     results = asyncio.run(run_all([group for group in groups if group], given.lanes, _say))
     if given.page:

@@ -191,7 +191,7 @@ class Lane:
         job = (await self.product.studio.submit(body, owner_id=self.owner)).job
         faults = self.place.emulator.faults if self.place.emulator is not None else None
         if case.play == "refused":
-            faults.add("answer", route=self.kind.route, status=401, body="no")
+            faults.add("answer", times=None, route=self.kind.route, status=401, body="no")
         elif case.play == "retried":
             await self.place.emulator.stop_listening()
         elif faults is not None and (
@@ -216,7 +216,12 @@ class Lane:
         elif case.play == "asked":
             traps = [(Trap(point="provider.submit after", stage=stage), "kill")]
         elif case.play == "broken":
-            traps = [(Trap(point="provider.observe after", stage=1), "database")]
+            calm = (
+                "jobs.finish_stage before"
+                if case.point.call == "jobs.hand_back"
+                else "provider.observe after"
+            )
+            traps = [(Trap(point=calm, stage=1), "database")]
         elif case.play == "stopped":
             traps = [(Trap(point="provider.observe after", stage=1), "stop")]
         if case.moment != "arrived":
@@ -319,6 +324,8 @@ class Lane:
     async def _serves_on(self, victim: Watched) -> None:
         """The one that was frozen takes new jobs."""
         before = self.place.runs
+        if self.place.emulator is not None:
+            self.place.emulator.faults.clear()
         more = (await self.product.studio.submit({"steps": [dict(self.kind.first)]}, owner_id=self.owner)).job
         await self._ended(more.id)
         if (await self._job(more.id))["state"] != "succeeded" or not victim.said("took"):

@@ -241,14 +241,17 @@ class Drive:
 
     async def _leave(self) -> None:
         """Directly before the wire. Where the place cannot be asked, it is written first that the submission may have
-        left. Where it can, that is asked later; only who was held up for long (or frozen) makes sure that the stage is
-        still his."""
+        left. Where it can, that is asked later; only who was held up for long (or frozen, even here) makes sure that
+        the stage is still his."""
         if self._cancel_wanted:
             raise _Canceled
         blind = not self._provider.capabilities.finds
-        late = self._around.clock() - self._since > self._around.lease / 2
-        if (blind or late) and not await self._around.jobs.leave(self._claim, durable=blind):
-            raise FenceLost
+        known_at, written = self._since, not blind
+        while not written or self._around.clock() - known_at > self._around.lease / 2:
+            known_at = self._around.clock()
+            written = await self._around.jobs.leave(self._claim, durable=blind)
+            if not written:
+                raise FenceLost
         self.sent = True
 
     async def _record(self, ref: Ref) -> None:

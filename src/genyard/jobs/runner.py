@@ -137,7 +137,8 @@ class Runner:
         except FenceLost:
             _log.warning("another runner has taken the stage over", stage=str(stage_id))
         except GenyardError as error:
-            await self._failed(claim, Outcome(state=AttemptState.failed, error=error), error)
+            failed = self._failed(claim, Outcome(state=AttemptState.failed, error=error), error)
+            await even_if_stopped(failed, self._pace.stopping)  # nobody else knows that nothing runs
         except psycopg.OperationalError:
             raise
         except Exception as defect:  # noqa: BLE001 (a defect must end the job, not leave it open)

@@ -94,6 +94,20 @@ def _step(name: str, operation: str, model: str | None = None, **parameters: Any
     return {**step, "model": model} if model else step
 
 
+#: A few frames of one colour, as an MP4.
+_FILM: Final = {
+    "frames": {
+        "class_type": "EmptyImage",
+        "inputs": {"width": 64, "height": 64, "batch_size": 8, "color": 255},
+    },
+    "film": {"class_type": "CreateVideo", "inputs": {"images": ["frames", 0], "fps": 8.0}},
+    "save": {
+        "class_type": "SaveVideo",
+        "inputs": {"video": ["film", 0], "filename_prefix": "film", "format": "mp4", "codec": "h264"},
+    },
+}
+
+
 def _comfyui(version: str) -> Kind:
     def toml(place: Any) -> str:
         return "\n".join(
@@ -109,6 +123,7 @@ def _comfyui(version: str) -> Kind:
         route="POST /prompt",
         first=_step("draw", "txt2img", "sdxl", width=64, height=64, steps=2),
         second=_step("cut", "remove_background"),
+        film=_step("draw", "run_workflow", workflow=_FILM),
         finds=True,
         forgets=True,
         previews=True,
@@ -192,7 +207,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             (_step("draw", "txt2img", "flux.1-dev", **_BIG), _step("cut", "remove_background")),
         ),
         _scenario("scenario"),
-        _scenario("scenario legacy", "legacy = true"),
+        _scenario("scenario legacy", "legacy = true", stops=True),  # inference jobs can be canceled
         Kind(
             name="replicate",
             start=lambda: ReplicateEmulator(run_seconds=_RUN),

@@ -18,7 +18,8 @@ from pathlib import Path
 from chaos.cases import Case, Fault, cases
 from chaos.kinds import KINDS
 from chaos.page import render
-from chaos.trial import Result, open_lane
+from chaos.tally import Result
+from chaos.trial import open_lane
 from conftest import fresh_folder
 from genyard.database._embedded import EmbeddedServer
 

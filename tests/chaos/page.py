@@ -9,7 +9,7 @@ from typing import Final
 from chaos.cases import Case, End, Fault, expected
 from chaos.kinds import KINDS, Kind
 from chaos.points import POINTS, Point
-from chaos.trial import Result
+from chaos.tally import Result
 
 _TITLES: Final[Mapping[Fault, str]] = {
     Fault.kill: "The worker is killed (SIGKILL); another one is there",

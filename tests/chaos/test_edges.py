@@ -15,7 +15,8 @@ import pytest
 
 from chaos.cases import Fault, cases
 from chaos.kinds import KINDS
-from chaos.trial import Lane, Watched, open_lane
+from chaos.process import Watched
+from chaos.trial import Lane, open_lane
 from chaos.worker import Order, Trap, answer
 from conftest import fresh_folder
 from genyard.database._embedded import EmbeddedServer

@@ -10,7 +10,7 @@ import pytest
 from chaos.cases import Case, Fault, cases
 from chaos.kinds import KINDS
 from chaos.matrix import run_all
-from chaos.trial import Result
+from chaos.tally import Result
 
 COMFYUI, BLIND = "comfyui 0.33.0", "replicate"
 #: fault, kind, point, stage: where the steps of an attempt depend on each other most.

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
-import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -21,9 +18,11 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import dict_row
 
-from chaos.cases import Case, End, Expected, Fault, expected
+from chaos.cases import Case, Fault, expected
 from chaos.kinds import Held, Kind, Place
-from chaos.worker import Order, Trap, work
+from chaos.process import PATIENCE, Problem, Watched
+from chaos.tally import Result, Tally, difference, end_of
+from chaos.worker import Order, Trap
 from genyard.app import Product, build
 from genyard.database._embedded import EmbeddedServer
 from genyard.jobs.worker import LEASE_SECONDS
@@ -31,113 +30,7 @@ from genyard.settings import load_settings
 
 #: Seconds, in place of ten, where a case waits for it.
 LEASE: Final = 2.0
-PATIENCE: Final = 60.0
 _AWAY: Final = 0.3
-
-_FORK = multiprocessing.get_context("forkserver")
-_FORK.set_forkserver_preload(["chaos.worker", "chaos.preloaded"])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tally:
-    """What was counted of one case."""
-
-    end: str
-    runs: int
-    reserved: int
-    settled: int
-    released: int
-    entries: int
-    outputs: int
-    attempts: str
-    orphans: int
-    taken_up: float | None
-
-    def fits(self, wanted: Expected, case: Case) -> bool:
-        delivered = wanted.end is End.delivered
-        return (self.end, self.runs, self.outputs) == (wanted.end, wanted.runs, int(delivered)) and (
-            self.reserved,
-            self.settled,
-            self.released,
-        ) == (1, int(delivered), int(not delivered))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    case: Case
-    tally: Tally | None
-    problem: str = ""
-    seconds: float = 0.0
-
-    @property
-    def good(self) -> bool:
-        return not self.problem
-
-
-class Problem(Exception):
-    """What a case must not show."""
-
-
-class Watched:
-    """A worker process, seen from outside."""
-
-    def __init__(self, order: Order, does: Callable[[Order, Connection], None] = work) -> None:
-        here, there = _FORK.Pipe()
-        self._pipe: Connection = here
-        self._process = _FORK.Process(target=does, args=(order, there), daemon=True)
-        self._process.start()
-        there.close()
-        self._said: list[tuple[str, Any]] = []
-        self._news = asyncio.Event()
-        self.dead = False
-        self.drew = 0
-        self.tell_drawn: Any = None
-        asyncio.get_running_loop().add_reader(here.fileno(), self._hear)
-
-    def _hear(self) -> None:
-        try:
-            said = self._pipe.recv()
-            if said[0] == "drew" and self.tell_drawn is not None:
-                self.tell_drawn()
-            self._said.append(said)
-        except (EOFError, OSError):
-            asyncio.get_running_loop().remove_reader(self._pipe.fileno())
-            self.dead = True
-        self._news.set()
-
-    async def until(self, what: str, detail: Any = None, *, count: int = 1) -> None:
-        """Until it has said this so often."""
-        async with asyncio.timeout(PATIENCE):
-            while sum(one[0] == what and detail in (None, one[1]) for one in self._said) < count:
-                if self.dead or any(one[0] == "failed" for one in self._said):
-                    raise Problem(f"a worker ended by itself: {self._said[-3:]}")
-                self._news.clear()
-                await self._news.wait()
-
-    def said(self, what: str) -> list[Any]:
-        return [detail for kind, detail in self._said if kind == what]
-
-    def send(self, what: str) -> None:
-        if not self.dead:
-            self._pipe.send(what)
-
-    def signal(self, number: int) -> None:
-        assert self._process.pid is not None
-        os.kill(self._process.pid, number)
-
-    async def gone(self) -> None:
-        while not self.dead:
-            self._news.clear()
-            await self._news.wait()
-
-    async def end(self) -> None:
-        """However it stands."""
-        if not self.dead:
-            self._process.kill()
-            async with asyncio.timeout(PATIENCE):
-                await self.gone()
-        await asyncio.to_thread(self._process.join)
-        self._pipe.close()
 
 
 @dataclass(kw_only=True)
@@ -195,7 +88,7 @@ class Lane:
         elif case.play == "retried":
             await self.place.emulator.stop_listening()
         elif faults is not None and (
-            case.play in ("broken", "detached") or case.point.call == "jobs.record_progress"
+            case.play in ("broken", "detached", "previews") or case.point.call == "jobs.record_progress"
         ):
             faults.add("slow", seconds=0.6 if self.kind.forgets else 1.2)
         return job.id
@@ -315,7 +208,7 @@ class Lane:
         if at_work:
             await victim.until("left", count=runs + 1)
         after = await self._everything()
-        if (changed := _differs(before, after)) and not (case.play == "stopped"):
+        if (changed := difference(before, after)) and not (case.play == "stopped"):
             raise Problem(f"the frozen worker changed something when it woke: {changed}")
         await other.end()
         if case.play != "stopped":
@@ -351,6 +244,8 @@ class Lane:
                 place.faults.add("answer", times=None, route=route, status=503, body="Service Unavailable")
         self.place.held.release()
         victim.send("go")
+        if case.play == "stopped":
+            await self._worker()
         if case.fault in (Fault.network, Fault.restart) and not (
             case.fault is Fault.restart and self.kind.forgets
         ):
@@ -478,7 +373,7 @@ class Lane:
             raise Problem(f"the books do not balance: {report.problems} {moved}")
         kinds = [one["kind"] for one in moved]
         return Tally(
-            end=_end_of(job),
+            end=end_of(job),
             runs=self.place.runs - runs - self._runs_elsewhere,
             reserved=kinds.count("reserve"),
             settled=kinds.count("settle"),
@@ -514,29 +409,6 @@ class Lane:
             async with await psycopg.AsyncConnection.connect(self.url, autocommit=True) as connection:
                 await connection.execute("DELETE FROM jobs WHERE finished_at IS NULL")
                 await connection.execute("DELETE FROM procrastinate_jobs")
-
-
-def _end_of(job: Mapping[str, Any]) -> str:
-    code = (job["error"] or {}).get("code")
-    match job["state"], code:
-        case "succeeded", None:
-            return End.delivered
-        case "canceled", _:
-            return End.canceled
-        case "failed", "provider.lost":
-            return End.lost
-        case "failed", "provider.rejected":
-            return End.refused
-    return f"{job['state']} {code}"
-
-
-def _differs(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    return "; ".join(
-        f"{name}: {[one for one in after[name] if one not in before[name]]} came, "
-        f"{[one for one in before[name] if one not in after[name]]} went"
-        for name in before
-        if before[name] != after[name]
-    )
 
 
 @contextlib.asynccontextmanager

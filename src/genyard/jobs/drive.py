@@ -248,10 +248,17 @@ class Drive:
         blind = not self._provider.capabilities.finds
         known_at, written = self._since, not blind
         while not written or self._around.clock() - known_at > self._around.lease / 2:
-            known_at = self._around.clock()
-            written = await self._around.jobs.leave(self._claim, durable=blind)
-            if not written:
+            asked_at = self._around.clock()
+            try:
+                ours = await self._around.jobs.leave(self._claim, durable=blind)
+            except psycopg.OperationalError as broken:
+                # Whoever gave up here would leave the note, and nobody could know that nothing left.
+                _log.warning("a submission waits for the database", key=str(self._key), error=str(broken))
+                await asyncio.sleep(_OUTAGE_SECONDS)
+                continue
+            if not ours:
                 raise FenceLost
+            known_at, written = asked_at, True
         self.sent = True
 
     async def _record(self, ref: Ref) -> None:

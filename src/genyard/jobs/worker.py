@@ -62,10 +62,11 @@ class Worker:
         self._lease = lease
 
     async def serve(self, ready: asyncio.Event | None = None) -> None:
-        worker_id = await self._jobs.register_worker(f"{socket.gethostname()}:{os.getpid()}")
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        worker_id = await _outlasting(lambda: self._jobs.register_worker(name))
         try:
             async with self._alive(worker_id):
-                await self._jobs.sweep(self._lease)
+                await _outlasting(lambda: self._jobs.sweep(self._lease))
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._sweep())
                     group.create_task(self._callbacks.serve(worker_id))
@@ -145,7 +146,7 @@ class Worker:
 
     @contextlib.asynccontextmanager
     async def _alive(self, worker_id: int) -> AsyncIterator[None]:
-        first = await self._lock(worker_id)
+        first = await _outlasting(lambda: self._lock(worker_id))
         task = asyncio.create_task(self._beat(worker_id, first), name="genyard-alive")
         try:
             yield
@@ -175,6 +176,16 @@ class Worker:
                         connection = await self._lock(worker_id)
         finally:
             await connection.close()
+
+
+async def _outlasting(work: Callable[[], Awaitable[T]]) -> T:
+    """A worker that is only starting waits for the database like one that runs."""
+    while True:
+        try:
+            return await work()
+        except psycopg.OperationalError as broken:
+            _log.warning("the worker waits for the database", error=str(broken))
+            await asyncio.sleep(_OUTAGE_SECONDS)
 
 
 class _Connector(procrastinate.PsycopgConnector):

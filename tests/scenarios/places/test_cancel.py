@@ -93,7 +93,9 @@ async def test_a_cancel_reaches_the_gpu_and_the_record_says_what_it_has_spent(
     assert told == {"seconds": attempt.seconds, "source": attempt.seconds_source, "complete": True}
 
 
-@pytest.mark.parametrize("endpoint", WAITING)
+@pytest.mark.parametrize(
+    "endpoint", ["flux", *(pytest.param(name, marks=pytest.mark.long) for name in ("worker", "replicate"))]
+)
 async def test_what_is_canceled_before_it_runs_there_has_spent_nothing(world: World, endpoint: str) -> None:
     world.emulator(endpoint).faults.add(**WAITING[endpoint])
     runs = world.runs(endpoint)

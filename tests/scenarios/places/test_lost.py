@@ -14,7 +14,7 @@ from genyard.testing.emulators import Emulators
 from scenarios.places.bench import DRAWING, Bench, ended, made
 from scenarios.places.test_lifecycle import env, runs
 
-PROVIDERS = ("runpod", "scenario", "replicate")
+PROVIDERS = ["runpod", *(pytest.param(name, marks=pytest.mark.long) for name in ("scenario", "replicate"))]
 AGAIN = '[routes.txt2img]\nlost = "again"\n'
 LOST, SUCCEEDED = AttemptState.lost, AttemptState.succeeded
 

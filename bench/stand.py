@@ -153,7 +153,7 @@ def environment(folder: Path, url: str, in_flight: int) -> dict[str, str]:
 async def process(
     *command: str, env: dict[str, str] | None = None, until: str | None = None
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """A Python program, and the line of its output that has `until` in it. It is stopped at the end."""
+    """A Python program, and the line of its output that has `until` in it. In the end it is stopped."""
     started = await asyncio.create_subprocess_exec(
         sys.executable, *command, env=env, stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE if until else None, stderr=asyncio.subprocess.STDOUT if until else None,
@@ -173,6 +173,9 @@ async def process(
     finally:
         with contextlib.suppress(ProcessLookupError):
             started.terminate()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(started.wait(), 10)
+            started.kill()  # a job engine waits for jobs that never end
         await started.wait()
         if rest is not None:
             await rest

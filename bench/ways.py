@@ -20,7 +20,7 @@ from stand import data_folder, environment, graph, process
 
 PEERS = str(Path(__file__).with_name("peers.py"))
 
-#: 10,000 jobs like the one that is there, as quickly as the database takes them.
+#: Jobs like the one that is there, each of another colour, as quickly as the database takes them.
 COPIES = """
 WITH job AS (
     INSERT INTO jobs (id, owner_id, state, request, operation, trace_id)
@@ -28,7 +28,8 @@ WITH job AS (
     WHERE id = %(id)s RETURNING id, owner_id
 )
 INSERT INTO stages (id, job_id, owner_id, position, state, endpoint, steps, plan, ready_at)
-SELECT gen_random_uuid(), job.id, job.owner_id, 0, 'ready', s.endpoint, s.steps, s.plan, now()
+SELECT gen_random_uuid(), job.id, job.owner_id, 0, 'ready', s.endpoint, s.steps,
+       regexp_replace(s.plan::text, '"color": \\d+', '"color": ' || row_number() OVER ())::jsonb, now()
 FROM job, stages s WHERE s.job_id = %(id)s
 """
 

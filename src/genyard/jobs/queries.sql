@@ -477,8 +477,15 @@ INSERT INTO procrastinate_jobs (queue_name, task_name, args)
 SELECT 'stages', 'run_stage', jsonb_build_object('stage_id', id, 'epoch', epoch) FROM stage;
 
 -- name: endpoints_with_ready_stages
-SELECT DISTINCT endpoint FROM stages
-WHERE state = 'ready' AND (not_before IS NULL OR not_before <= now());
+-- From one to the next by the index: a long queue costs as much as a short one. Some may wait for another try alone.
+WITH RECURSIVE one AS (
+    (SELECT endpoint FROM stages WHERE state = 'ready' ORDER BY endpoint LIMIT 1)
+    UNION ALL
+    SELECT (SELECT s.endpoint FROM stages s WHERE s.state = 'ready' AND s.endpoint > one.endpoint
+            ORDER BY s.endpoint LIMIT 1)
+    FROM one WHERE one.endpoint IS NOT NULL
+)
+SELECT endpoint FROM one WHERE endpoint IS NOT NULL;
 
 -- name: next_retry
 -- Seconds until the earliest stage that waits for another try, if any does.

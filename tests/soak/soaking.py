@@ -24,7 +24,7 @@ from soak.customers import Customers, Receiver, Told
 from soak.machines import command, until
 from soak.plan import Plan
 from soak.trouble import Troublemaker
-from soak.world import Setting, World, logged, world_of
+from soak.world import Setting, World, ended_by_itself, logged, world_of
 
 Json = Any
 
@@ -234,9 +234,13 @@ def _logs(world: World) -> Check:
     defects = [
         f"{one.name}: {told}" for one in world.machines for told in logged(one, "error", "critical", "defect")
     ]
-    warnings = Counter(told["event"] for one in world.machines for told in logged(one, "warning"))
+    warnings = Counter(
+        told["event"].partition(":")[0] for one in world.machines for told in logged(one, "warning")
+    )
     said = ", ".join(f"{count} × {event}" for event, count in warnings.most_common(6)) or "no warnings"
-    defects += [f"{one.name} ended by itself: exit {one.exits}" for one in world.machines if one.exits]
+    defects += [
+        f"{one.name} ended by itself: exit {one.exits}" for one in world.machines if ended_by_itself(one) > 0
+    ]
     return Check(promise="No process met a defect of genyard's own.", counted=said, wrong=defects)
 
 

@@ -169,20 +169,30 @@ async def world_of(folder: Path, receiver: str, setting: Setting) -> AsyncIterat
         )
 
 
-#: What a command tells people, who read no JSON.
-_GREETINGS = ("worker ready", "worker stopped", "genyard is up")
+#: What a command tells people, who read no JSON; the last ones where it finds no database at its start, and ends.
+_WORDS = ("worker ready", "worker stopped", "stopping:", "genyard is up")
+_NO_DATABASE = ("genyard: DATABASE_URL: PostgreSQL does not answer", "DETAIL:", "\t", "  change the setting")
 
 
 def logged(machine: Machine, *levels: str) -> list[dict[str, Json]]:
-    """What a process wrote at these levels; what is no JSON (a traceback) counts as a defect."""
+    """What a process wrote at these levels; what is no JSON (a traceback) counts as a defect. A server that is stopped
+    while requests wait for a database that is away cuts them off, and says so: that is no defect."""
     found = []
     for line in machine.log.splitlines():
-        if line.startswith(_GREETINGS):
+        if line.startswith((*_WORDS, *_NO_DATABASE)):
             continue
         try:
             told = json.loads(line)
         except ValueError:
             told = {"level": "defect", "event": line}
-        if isinstance(told, dict) and told.get("level") in levels:
+        if not isinstance(told, dict) or told.get("level") not in levels:
+            continue
+        cut_off = "CancelledError" in told.get("exception", "") or "graceful shutdown" in told["event"]
+        if not (told.get("logger") == "uvicorn.error" and cut_off):
             found.append(told)
     return found
+
+
+def ended_by_itself(machine: Machine) -> int:
+    """How often, though it had found its database."""
+    return len(machine.exits) - machine.log.count(_NO_DATABASE[0])

@@ -29,6 +29,18 @@ async def test_canceled_tasks_lose_no_connection(make_settings: MakeSettings) ->
         assert stats["pool_available"] == stats["pool_size"]
 
 
+async def test_a_server_that_compiles_statements_compiles_none_of_ours(make_settings: MakeSettings) -> None:
+    """PostgreSQL's own default is on; the one that comes with genyard has it off."""
+    settings = make_settings()
+    assert settings.database_url is not None
+    async with await psycopg.AsyncConnection.connect(settings.database_url.get_secret_value()) as admin:
+        await admin.execute(f"ALTER DATABASE {admin.info.dbname} SET jit TO on")  # type: ignore[call-overload]
+    async with open_database(settings, pool_size=2) as database:
+        assert await database.row("SHOW jit") == {"jit": "off"}
+    async with await psycopg.AsyncConnection.connect(settings.database_url.get_secret_value()) as admin:
+        await admin.execute(f"ALTER DATABASE {admin.info.dbname} RESET jit")  # type: ignore[call-overload]
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -257,6 +257,7 @@ def _configured(worker_id: int) -> Callable[[psycopg.AsyncConnection[Any]], Awai
     async def configure(connection: psycopg.AsyncConnection[Any]) -> None:
         await connection.set_autocommit(True)
         await connection.execute("SET synchronous_commit TO off")
+        await connection.execute("SET jit TO off")
         await connection.execute("SELECT set_config('genyard.worker', %s, false)", (str(worker_id),))
 
     return configure

@@ -171,7 +171,8 @@ async def world_of(folder: Path, receiver: str, setting: Setting) -> AsyncIterat
 
 #: What a command tells people, who read no JSON; the last ones where it finds no database at its start, and ends.
 _WORDS = ("worker ready", "worker stopped", "stopping:", "genyard is up")
-_NO_DATABASE = ("genyard: DATABASE_URL: PostgreSQL does not answer", "DETAIL:", "\t", "  change the setting")
+_NO_DATABASE = ("genyard: DATABASE_URL: PostgreSQL does not answer", "genyard: genyard's database broke off")
+_MORE = ("DETAIL:", "HINT:", "\t", "  change the setting", "  needs a change on this side")
 
 
 def logged(machine: Machine, *levels: str) -> list[dict[str, Json]]:
@@ -179,7 +180,7 @@ def logged(machine: Machine, *levels: str) -> list[dict[str, Json]]:
     while requests wait for a database that is away cuts them off, and says so: that is no defect."""
     found = []
     for line in machine.log.splitlines():
-        if line.startswith((*_WORDS, *_NO_DATABASE)):
+        if line.startswith((*_WORDS, *_NO_DATABASE, *_MORE)):
             continue
         try:
             told = json.loads(line)
@@ -195,4 +196,4 @@ def logged(machine: Machine, *levels: str) -> list[dict[str, Json]]:
 
 def ended_by_itself(machine: Machine) -> int:
     """How often, though it had found its database."""
-    return len(machine.exits) - machine.log.count(_NO_DATABASE[0])
+    return len(machine.exits) - sum(machine.log.count(words) for words in _NO_DATABASE)

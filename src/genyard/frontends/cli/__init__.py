@@ -62,10 +62,23 @@ def _guarded(load: Load, given: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except Exception as defect:  # noqa: BLE001 (the last place that can say it in words)
+        if _is_of_the_database(defect):
+            gone = (
+                f"genyard's database broke off: {str(defect).strip()}; the same command may work in a moment"
+            )
+            return _told(GenyardError(Code.storage_failed, gone), given)
         import traceback
 
         traceback.print_exc()
         return _told(GenyardError(Code.internal, f"{type(defect).__name__}: {defect}"), given)
+
+
+def _is_of_the_database(defect: Exception) -> bool:
+    """psycopg.OperationalError, by name: most commands never load psycopg."""
+    known = type(defect).__mro__
+    return any(
+        (one.__module__.partition(".")[0], one.__name__) == ("psycopg", "OperationalError") for one in known
+    )
 
 
 def _require_words(given: list[str]) -> None:

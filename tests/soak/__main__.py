@@ -25,6 +25,7 @@ async def main(options: argparse.Namespace) -> int:
             folder=place,
             setting=Setting(workers=options.workers),
             most_open=options.open,
+            most_seconds=options.minutes * 60,
             tells=True,
         )
         try:
@@ -47,6 +48,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=3, help="beside the one of the API")
     parser.add_argument("--open", type=int, default=300, help="jobs that may be open at once")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="after which nothing more is ordered"
+    )
     parser.add_argument("--quiet", action="store_true", help="without any trouble")
     parser.add_argument("--report", type=Path, help="where to write the report")
     parser.add_argument("--keep", type=Path, help="where to keep the logs")

@@ -22,7 +22,7 @@ import psycopg
 from soak.audit import Check, Evidence, Findings, across_owners, audit
 from soak.customers import Customers, Receiver, Told
 from soak.machines import command, until
-from soak.plan import Plan
+from soak.plan import Order, Plan
 from soak.trouble import Troublemaker
 from soak.world import Setting, World, ended_by_itself, logged, world_of
 
@@ -61,17 +61,19 @@ class Result:
 @dataclass(kw_only=True)
 class Soak:
     """`at_once`: orders on their way in; `most_open`: jobs that may be open before more are ordered; `tells`: how far
-    it is, on stderr."""
+    it is, on stderr; `most_seconds`: after so long nothing more is ordered."""
 
     plan: Plan
     folder: Path
     setting: Setting = field(default_factory=Setting)
-    at_once: int = 40
+    at_once: int = 150
     most_open: int = 300
     patience: float = 600.0
+    most_seconds: float = float("inf")
     tells: bool = False
     told: Told = field(default_factory=Told)
     samples: list[Sample] = field(default_factory=list)
+    _ordered: dict[int, Order] = field(default_factory=dict)
     _begun: float = 0.0
     _open: int = 0
 
@@ -114,9 +116,11 @@ class Soak:
         waiting, coming = deque(self.plan.orders), deque(self.plan.troubles)
 
         async def order_on() -> None:
-            while waiting:
+            while waiting and time.monotonic() - self._begun < self.most_seconds:
                 await until(self._has_room, self.patience, "room for more orders")
-                await customers.order(waiting.popleft())
+                order = waiting.popleft()
+                self._ordered[order.number] = order
+                await customers.order(order)
                 while coming and coming[0].after <= len(self.told.accepted):
                     trouble.make(coming.popleft())
 
@@ -182,7 +186,7 @@ class Soak:
 
     async def _evidence(self, world: World, customers: Customers) -> Evidence:
         evidence = Evidence(
-            orders={order.number: order for order in self.plan.orders},
+            orders=self._ordered,
             told=self.told,
             owners=customers.ids,
             blobs=world.folder / "data" / "blobs",

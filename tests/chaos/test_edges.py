@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import aiohttp
 import pytest
@@ -23,18 +24,24 @@ from genyard.database._embedded import EmbeddedServer
 from genyard.jobs.worker import LEASE_SECONDS
 
 
-@pytest.fixture
-async def lane() -> AsyncIterator[Lane]:
-    """At a place with a daily cap: money is reserved in the transaction, too."""
+@pytest.fixture(scope="module")
+async def server() -> AsyncIterator[tuple[EmbeddedServer, Path]]:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent.parent), *sys.path])  # noqa: TID251
     with fresh_folder() as folder:
         server = await EmbeddedServer.start(folder)
         try:
-            async with open_lane(KINDS["replicate"], server, folder / "lane") as lane:
-                yield lane
-                await lane._tidy()
+            yield server, folder
         finally:
             await server.release()
+
+
+@pytest.fixture
+async def lane(server: tuple[EmbeddedServer, Path]) -> AsyncIterator[Lane]:
+    """At a place with a daily cap: money is reserved in the transaction, too."""
+    running, folder = server
+    async with open_lane(KINDS["replicate"], running, folder / f"lane{uuid4().hex}") as lane:
+        yield lane
+        await lane._tidy()
 
 
 async def serving(lane: Lane, *traps: Trap) -> tuple[Watched, str]:

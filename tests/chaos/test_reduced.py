@@ -52,7 +52,7 @@ CASES = {str(case): case for group in chosen() for case in group}
 @pytest.fixture(scope="module")
 async def results() -> AsyncIterator[dict[str, Result]]:
     async with asyncio.timeout(300):
-        yield {str(one.case): one for one in await run_all(chosen(), lanes=4, tell=lambda *_: None)}
+        yield {str(one.case): one for one in await run_all(chosen(), lanes=2, tell=lambda *_: None)}
 
 
 @pytest.mark.parametrize("name", CASES)

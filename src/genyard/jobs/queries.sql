@@ -382,7 +382,7 @@ SELECT id, genyard_tell('event', id, event_seq || ' expired') FROM job;
 -- One whose worker crashed within a minute is suspected of it: from its second crash on, ever fewer of the suspects run
 -- at the same time, so that the innocent ones get away from the one that kills; who has crashed `most` workers ends.
 WITH alive AS MATERIALIZED (
-    SELECT genyard_alive(%(lease)s) AS id
+    SELECT genyard_alive(%(lease)s) AS id UNION SELECT me FROM (VALUES (%(me)s::integer)) AS asks(me) WHERE me IS NOT NULL
 ), dropped AS MATERIALIZED (
     SELECT (p.args->>'stage_id')::uuid AS stage_id, (p.args->>'epoch')::integer AS epoch
     FROM procrastinate_workers e JOIN procrastinate_jobs p ON p.worker_id = e.id AND p.status = 'doing'

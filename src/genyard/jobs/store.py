@@ -500,14 +500,14 @@ class Jobs:
         row = await self._row("any_worker")
         return bool(row and row["any"])
 
-    async def sweep(self, lease: float) -> float | None:
+    async def sweep(self, lease: float, me: int | None = None) -> float | None:
         """Takes up what dead runners left, ends what is late or abandoned, dispatches what waits. Seconds until the
-        next retry is due."""
+        next retry is due. `me`: the worker that sweeps; it is alive, whatever the tables say."""
         late = GenyardError(Code.expired, "its deadline passed before it could start")
         await self._rows("expire_jobs", error=Jsonb(late.as_json()))
         for one in await self._rows("abandoned_jobs"):
             await self.cancel(one["id"], one["owner_id"], abandoned=True)
-        await self._rows("take_up", lease=lease, most=MAX_CRASHES, error=Jsonb(_POISONED.as_json()))
+        await self._rows("take_up", lease=lease, me=me, most=MAX_CRASHES, error=Jsonb(_POISONED.as_json()))
         await self._row("forget_dead_workers")
         for row in await self._rows("endpoints_with_ready_stages"):
             await self._go_on(row["endpoint"])

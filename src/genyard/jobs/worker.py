@@ -66,9 +66,9 @@ class Worker:
         worker_id = await _outlasting(lambda: self._jobs.register_worker(name))
         try:
             async with self._alive(worker_id):
-                await _outlasting(lambda: self._jobs.sweep(self._lease))
+                await _outlasting(lambda: self._jobs.sweep(self._lease, worker_id))
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._sweep())
+                    group.create_task(self._sweep(worker_id))
                     group.create_task(self._callbacks.serve(worker_id))
                     group.create_task(self._keeper.serve())
                     group.create_task(self._drive(worker_id, ready or asyncio.Event()))
@@ -133,12 +133,12 @@ class Worker:
                 except psycopg.OperationalError:
                     await asyncio.sleep(_SWEEP_SECONDS)
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, worker_id: int) -> None:
         """Not without the lock: this worker would count as dead, and take its own runs away from itself."""
         while True:
             await self._locked.wait()
             try:
-                due = await self._jobs.sweep(self._lease)
+                due = await self._jobs.sweep(self._lease, worker_id)
             except psycopg.OperationalError as broken:
                 _log.warning("the sweep failed; it comes again", error=str(broken))
                 due = None

@@ -78,7 +78,13 @@ class Storage:
 
     async def put(self, data: bytes, media_type: str) -> Blob:
         blob = _name(hashlib.sha256(data).hexdigest(), len(data), media_type)
-        await self._write(blob.object, data)
+        writing = asyncio.ensure_future(self._write(blob.object, data))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:  # the library's own thread goes on: what it writes has no owner
+            await asyncio.gather(writing, return_exceptions=True)
+            await self.delete(blob.object)
+            raise
         return blob
 
     async def put_file(self, file: BinaryIO, media_type: str) -> Blob:

@@ -362,3 +362,16 @@ async def test_memory_does_not_grow_with_the_videos_that_arrive_at_once(storage:
         tracemalloc.stop()
     assert all(output.blob.bytes > 3_500_000 for output in taken)
     assert peak < 12_000_000, "three of twelve videos"
+
+
+async def test_who_is_stopped_while_it_writes_leaves_nothing_behind(storage: Storage, tmp_path: Path) -> None:
+    for yields in range(8):
+        writing = asyncio.create_task(storage.put(png(), "image/png"))
+        for _ in range(yields):
+            await asyncio.sleep(0)
+        if writing.done():
+            await storage.delete((await writing).object)
+            continue
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        assert not stored(tmp_path)

@@ -70,12 +70,12 @@ async def test_a_migration_under_a_running_worker(make_settings: MakeSettings) -
             states = []
             while not over.is_set():
                 job = (await product.studio.submit(DRAGON)).job
-                states.append((await asyncio.wait_for(product.studio.wait(job.id), 10)).state)
+                states.append((await asyncio.wait_for(product.studio.wait(job.id), 30)).state)
             return states
 
         asking = [asyncio.create_task(submit_on_and_on()) for _ in range(4)]
         await until_made(place, 40)
-        await asyncio.wait_for(migrate(upgrade, migrations=[*shipped(), await wider(upgrade)]), 20)
+        await asyncio.wait_for(migrate(upgrade, migrations=[*shipped(), await wider(upgrade)]), 60)
         await until_made(place, len(place.submitted) + 40)
         over.set()
         states = [state for states in await asyncio.gather(*asking) for state in states]
@@ -86,7 +86,7 @@ async def test_a_migration_under_a_running_worker(make_settings: MakeSettings) -
 
 
 async def until_made(place: ScriptedProvider, count: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(place.submitted) < count:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -35,8 +35,8 @@ DRAGON: dict[str, Any] = {
 SMALL = {**DRAGON, "model": "sdxl", "parameters": {**DRAGON["parameters"], "steps": 2}}
 
 
-async def wider(connection: psycopg.AsyncConnection[Any]) -> Migration:
-    """One column more in each of our tables, and each of our functions made anew."""
+async def wider(connection: psycopg.AsyncConnection[Any]) -> list[Migration]:
+    """One column more in each of our tables, a file each, and each of our functions made anew."""
     tables = await connection.execute(
         "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace "
         "AND relname NOT LIKE 'procrastinate%'"
@@ -45,12 +45,15 @@ async def wider(connection: psycopg.AsyncConnection[Any]) -> Migration:
         "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname LIKE 'genyard%' AND prokind = 'f'"
     )
     added = [
-        f"ALTER TABLE {row[0]} ADD COLUMN later text NOT NULL DEFAULT ''" for row in await tables.fetchall()
+        Migration(
+            name=f"9001_{row[0]}", sql=f"ALTER TABLE {row[0]} ADD COLUMN later text NOT NULL DEFAULT ''"
+        )
+        for row in await tables.fetchall()
     ]
     made = [row[0] for row in await functions.fetchall()]
     assert len(added) > 10
     assert len(made) > 10
-    return Migration(name="9001_wider", sql=";\n".join([*added, *made]) + ";\n")
+    return [*added, Migration(name="9002_functions", sql=";\n".join(made))]
 
 
 async def test_a_migration_under_a_running_worker(make_settings: MakeSettings) -> None:
@@ -75,7 +78,7 @@ async def test_a_migration_under_a_running_worker(make_settings: MakeSettings) -
 
         asking = [asyncio.create_task(submit_on_and_on()) for _ in range(4)]
         await until_made(place, 40)
-        await asyncio.wait_for(migrate(upgrade, migrations=[*shipped(), await wider(upgrade)]), 60)
+        await asyncio.wait_for(migrate(upgrade, migrations=[*shipped(), *await wider(upgrade)]), 60)
         await until_made(place, len(place.submitted) + 40)
         over.set()
         states = [state for states in await asyncio.gather(*asking) for state in states]

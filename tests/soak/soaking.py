@@ -96,6 +96,12 @@ class Soak:
                 seconds = time.monotonic() - self._begun
             evidence = await self._evidence(world, customers)
             findings = await self._judge(world, customers, evidence)
+            done = Check(
+                promise="Every trouble of the plan was made.",
+                counted=f"{sum(trouble.made.values())} made, the others would have hit what was down already",
+                wrong=trouble.failures,
+            )
+            findings = replace(findings, checks=[*findings.checks, done])
             return Result(
                 plan=self.plan,
                 findings=findings,

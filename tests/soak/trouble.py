@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import aiohttp
+
 from soak.customers import Receiver
 from soak.machines import Machine
 from soak.plan import Trouble
@@ -25,7 +27,7 @@ class Troublemaker:
         self._database = asyncio.Lock()
         self._busy: set[str] = set()
         self.made: Counter[str] = Counter()
-        self.failures: list[BaseException] = []
+        self.failures: list[str] = []
 
     def make(self, trouble: Trouble) -> None:
         kinds = {
@@ -48,15 +50,13 @@ class Troublemaker:
             await asyncio.gather(*self._tasks)
         for place in self._world.places.values():
             await place.mend()
-        if self.failures:
-            raise self.failures[0]
 
     async def _carry_out(self, how: Any, trouble: Trouble) -> None:
         try:
             if await how(trouble.facts) is not False:
                 self.made[trouble.kind] += 1
         except Exception as failure:
-            self.failures.append(failure)
+            self.failures.append(f"{trouble}: {failure!r}")
 
     async def _fault(self, facts: Mapping[str, Json]) -> None:
         """A place that is cut off just now is told when it is back."""
@@ -65,7 +65,7 @@ class Troublemaker:
             while True:
                 try:
                     return await place.break_(facts["fault"])
-                except OSError:
+                except (OSError, aiohttp.ClientError):
                     await asyncio.sleep(0.3)
 
     async def _state(self, facts: Mapping[str, Json]) -> None:
@@ -75,7 +75,7 @@ class Troublemaker:
             while True:
                 try:
                     return await self._world.places[facts["place"]].mend(facts["kind"])
-                except OSError:
+                except (OSError, aiohttp.ClientError):
                     await asyncio.sleep(0.3)
 
     async def _cut(self, facts: Mapping[str, Json]) -> bool | None:

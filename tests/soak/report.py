@@ -51,7 +51,8 @@ def written(result: Result) -> str:
 
 def _head(result: Result) -> str:
     told = ", ".join(f"{name} {version}" for name, version in result.versions.items())
-    accepted, orders = len(result.told.accepted), len(result.plan.orders)
+    accepted = len(result.told.accepted)
+    orders = accepted + len(result.told.refused)
     verdict = (
         "Every promise was kept." if result.findings.clean else "**Not every promise was kept: see below.**"
     )
@@ -73,7 +74,9 @@ is hit within a job is up to the machine.
 - **Orders**: pictures, pictures from pictures, pictures with their background removed in one stage or two, one to
   four at a time; over HTTP and from Python; priorities, tiers with caps and queues, deadlines of seconds, callbacks
   for a third, cancels at random moments, requests sent twice under one key,
-  a customer who runs out of credits."""
+  a customer who runs out of credits.
+
+At the end, callbacks that would have waited minutes for another try are made due at once."""
 
 
 def _promises(result: Result) -> str:

@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
+import boto3
 import pytest
 
 from conftest import MakeSettings
@@ -26,9 +28,22 @@ LATER = datetime.now(UTC) + timedelta(hours=30)
 def settings(request: pytest.FixtureRequest, make_settings: MakeSettings) -> Settings:
     if request.param == "folder":
         return make_settings()
+    endpoint = request.getfixturevalue("moto")
+    bucket = (
+        f"orphans-{uuid4().hex}"  # the server's memory is shared by whoever else starts one in this process
+    )
+    client = boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=KEY,
+        aws_secret_access_key=SECRET,
+    )
+    client.create_bucket(Bucket=bucket)
+    client.close()
     return make_settings(
-        S3_BUCKET="pictures",
-        S3_ENDPOINT=request.getfixturevalue("moto"),
+        S3_BUCKET=bucket,
+        S3_ENDPOINT=endpoint,
         S3_REGION="us-east-1",
         AWS_ACCESS_KEY_ID=KEY,
         AWS_SECRET_ACCESS_KEY=SECRET,

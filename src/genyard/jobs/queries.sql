@@ -510,7 +510,11 @@ SELECT EXISTS (
 
 -- name: forget_dead_workers
 -- And the rows that Procrastinate's own dead workers left behind; their stages have been taken up long since.
-WITH left_behind AS (DELETE FROM procrastinate_jobs WHERE status = 'doing' AND worker_id IS NULL)
+-- Its own are told by hearts that beat every ten seconds; it clears up itself only when a worker starts.
+WITH left_behind AS (
+    DELETE FROM procrastinate_jobs WHERE status = 'doing' AND (worker_id IS NULL OR worker_id IN (
+        SELECT id FROM procrastinate_workers WHERE last_heartbeat < now() - interval '1 minute'))
+)
 DELETE FROM workers w WHERE w.beat_at < now() - interval '1 minute'
   AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 7264 AND l.objid = w.id::oid);
 

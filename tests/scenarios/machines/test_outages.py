@@ -172,3 +172,20 @@ async def test_the_api_says_that_the_database_is_away_and_when_to_ask_again(
         assert [one["log_level"] for one in logs if one["event"] == "the database did not answer"] == [
             "warning"
         ]
+
+
+async def test_what_a_dead_engine_had_taken_does_not_stay_in_the_queue(
+    make_settings: MakeSettings, postgres: str
+) -> None:
+    """Nobody has to start a worker for it. What a living one has taken stays."""
+    async with product_with(make_settings, ScriptedProvider(), postgres) as (product, _):
+        await product.jobs.database.execute(
+            "WITH engine AS (INSERT INTO procrastinate_workers (last_heartbeat) "
+            "VALUES (now() - interval '2 minutes'), (now()) RETURNING id) "
+            "INSERT INTO procrastinate_jobs (queue_name, task_name, status, worker_id) "
+            "SELECT 'stages', 'run_stage', 'doing', id FROM engine"
+        )
+        await product.jobs.sweep(10.0)
+        rows = await product.jobs.database.rows("SELECT worker_id FROM procrastinate_jobs")
+        living = await product.jobs.database.row("SELECT max(id) AS worker_id FROM procrastinate_workers")
+    assert rows == [living]

@@ -23,6 +23,8 @@ from conftest import fresh_folder
 from genyard.database._embedded import EmbeddedServer
 from genyard.jobs.worker import LEASE_SECONDS
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 async def server() -> AsyncIterator[tuple[EmbeddedServer, Path]]:

@@ -19,6 +19,7 @@ from genyard.providers import BoundStep, Facts, MediaInput, Provider, Snapshot, 
 from genyard.testing.comfyui.bench import ComfyUIBench, emulated
 from genyard.testing.comfyui.nodes_video import write_video
 from genyard.testing.contract import follow, media_of, read
+from support.often import often
 
 BINDINGS = {one.key: one for one in load_catalog().of("comfyui") if one.operation != "run_workflow"}
 
@@ -88,7 +89,7 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
         yield Place(bench, provider, health.facts, clip(tmp_path))
 
 
-@pytest.mark.parametrize("key", sorted(BINDINGS))
+@pytest.mark.parametrize("key", often(sorted(BINDINGS), [key for key in BINDINGS if "animate" not in key]))
 async def test_each_binding_runs(place: Place, key: str) -> None:
     binding = BINDINGS[key]
     end = await place.run(bound(binding))
@@ -123,6 +124,7 @@ async def test_as_many_layers_as_asked_for(place: Place) -> None:
     assert {one.mode for one in pictures} == {"RGBA"}
 
 
+@pytest.mark.long
 async def test_a_driving_clip(place: Place) -> None:
     inputs = {"video": (MediaInput(name="video", media_type="video/mp4"),)}
     end = await place.run(bound(BINDINGS["comfyui/animate_photo.liveportrait"], inputs=inputs))

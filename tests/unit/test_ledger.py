@@ -268,7 +268,7 @@ def machine_on(database: Database, run: Any) -> type[RuleBasedStateMachine]:
     return Machine
 
 
-@pytest.mark.parametrize("examples", [25, pytest.param(500, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [12, pytest.param(500, marks=pytest.mark.long)])
 async def test_whatever_is_done_the_books_balance(make_settings: MakeSettings, examples: int) -> None:
     """Hypothesis is synchronous: it has a thread and an event loop of its own."""
 

@@ -66,6 +66,7 @@ async def test_rows_become_pictures_and_lines(cli: Cli, picture: Path) -> None:
     assert given[0][0]["inputs"] == given[1][0]["inputs"]
 
 
+@pytest.mark.long
 async def test_a_csv_has_the_same_names_as_columns(cli: Cli) -> None:
     text = 'prompt,width,height,count,tags\n"a ""big""\nslime",64,64,,"one, two"\n007,64,64,2,\n'
     (cli.folder / "many.csv").write_text(text)
@@ -145,6 +146,7 @@ async def test_the_same_command_again_does_nothing_and_a_row_more_runs_alone(cli
     ]
 
 
+@pytest.mark.long
 async def test_killed_it_goes_on_without_buying_twice(cli: Cli, comfyui_emulator: ComfyUIEmulator) -> None:
     comfyui_emulator.faults.add("hang", node="KSampler", times=1)
     write(cli.folder, *({"prompt": f"row {number}", "model": "sdxl", "seed": number} for number in range(4)))
@@ -174,6 +176,7 @@ async def test_killed_it_goes_on_without_buying_twice(cli: Cli, comfyui_emulator
     assert results(cli.folder)[0]["job_id"] != open_job["id"]
 
 
+@pytest.mark.long
 async def test_interrupted_it_says_how_to_go_on(cli: Cli, comfyui_emulator: ComfyUIEmulator) -> None:
     comfyui_emulator.faults.add("hang", node="KSampler", times=None)
     write(cli.folder, *({"prompt": f"row {number}", "model": "sdxl"} for number in range(3)))
@@ -235,6 +238,7 @@ async def test_a_dry_run_and_an_estimate_keep_nothing(cli: Cli, picture: Path) -
     assert sorted(path.name for path in cli.folder.iterdir()) == ["ball.png", "many.jsonl"]
 
 
+@pytest.mark.long
 async def test_a_long_batch_goes_on_under_another_working_command(cli: Cli) -> None:
     worker = await cli.start("worker")
     try:

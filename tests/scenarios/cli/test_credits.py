@@ -54,6 +54,7 @@ async def test_what_cannot_be_booked_says_why(cli: Cli) -> None:
     assert "charged nothing" in never.err
 
 
+@pytest.mark.long
 async def test_what_a_job_was_charged_is_given_back_in_parts_and_once(cli: Cli, tmp_path: Path) -> None:
     """The owner on this machine pays, too, where it is not exempt."""
     (tmp_path / "genyard.toml").write_text(

@@ -28,6 +28,7 @@ def at(server: ComfyUIEmulator) -> dict[str, str]:
     return {"IMAGE_GENERATION_PROVIDER": "comfyui", "COMFYUI_ENDPOINT": server.url}
 
 
+@pytest.mark.long
 async def test_a_workflow_of_ones_own(
     cli: Cli, comfyui_emulator: ComfyUIEmulator, picture: Path, write_json: Callable[[str, Any], str]
 ) -> None:
@@ -106,6 +107,7 @@ async def test_interrupted_without_a_terminal_it_leaves_the_job(
     assert comfyui_emulator.counts.total_runs == 1
 
 
+@pytest.mark.long
 async def test_every_try_of_a_job_is_shown(cli: Cli, comfyui_emulator: ComfyUIEmulator) -> None:
     comfyui_emulator.faults.add("interrupt", node="KSampler")
     made = await cli("generate", "twice", "-m", "sdxl", "--json", **at(comfyui_emulator))
@@ -122,6 +124,7 @@ async def test_every_try_of_a_job_is_shown(cli: Cli, comfyui_emulator: ComfyUIEm
     assert "): succeeded in " in shown[line + 2]
 
 
+@pytest.mark.long
 async def test_interrupted_where_the_job_is_to_end_with_it_it_cancels(
     cli: Cli, comfyui_emulator: ComfyUIEmulator
 ) -> None:
@@ -167,6 +170,7 @@ async def test_killed_with_its_terminal_it_takes_the_job_with_it(
     assert "nobody watched" in shown.document["error"]["message"]
 
 
+@pytest.mark.long
 async def test_interrupted_at_a_terminal_it_asks(cli: Cli, comfyui_emulator: ComfyUIEmulator) -> None:
     comfyui_emulator.faults.add("hang", node="KSampler", times=None)
     for answer, words in (("l", "left job"), ("c", "canceled")):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from .conftest import Cli
 
 
@@ -30,6 +32,7 @@ async def test_a_job_from_its_listing_to_its_deletion(cli: Cli) -> None:
     assert (await cli("jobs", "show", identity)).status == 3
 
 
+@pytest.mark.long
 async def test_an_id_that_fits_several_jobs(cli: Cli) -> None:
     for _ in range(2):
         await cli("generate", "twin", "--size", "64x64", "--detach", "-t", "twin")

@@ -49,6 +49,7 @@ async def test_everything_that_the_built_in_renderer_serves(cli: Cli) -> None:
     assert tried["txt2img"]["request"][0]["payload"]["parameters"]["prompt"].startswith("a small red dragon")
 
 
+@pytest.mark.long
 async def test_a_server_of_ones_own(cli: Cli, comfyui_emulator: ComfyUIEmulator) -> None:
     environment = {"COMFYUI_ENDPOINT": comfyui_emulator.url, "COMFYUI_API_KEY": "comfy-secret-key"}
     told = await cli("try", "comfyui", "txt2img", "run_workflow", "-m", "sdxl", "--json", **environment)

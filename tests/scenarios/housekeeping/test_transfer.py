@@ -110,6 +110,7 @@ async def test_all_of_it_goes_to_another_server_and_work_goes_on_there(
         assert refused.value.code is Code.request_conflict
 
 
+@pytest.mark.long
 async def test_an_export_is_of_one_moment_whatever_runs_meanwhile(
     make_settings: MakeSettings, tmp_path: Path
 ) -> None:

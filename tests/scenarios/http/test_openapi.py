@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 from scenarios.http.client import Client, KeyMaker
 
 #: Examples per operation: enough to meet every kind of refusal, few enough for `make test`.
-_EXAMPLES: Final = 5
+_EXAMPLES: Final = 3
 _CHECKS: Final = [
     not_a_server_error,
     status_code_conformance,

@@ -20,6 +20,7 @@ from genyard.jobs.model import Job
 from genyard.providers import Snapshot, State
 from genyard.settings import BudgetSettings, CreditSettings, PriceRow, QueueSettings, TierSettings
 from scenarios.http.client import Client, serving
+from support.often import often
 from support.paid import paid_place
 from support.scripted import RUNNING, ScriptedProvider
 
@@ -83,7 +84,7 @@ async def books_hold(product: Product, owner: UUID, jobs: int) -> None:
     assert (await product.studio.balance(owner_id=owner)).reserved == 2 * jobs
 
 
-@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("limit", often(LIMITS, ["credits", "the day's cap of the place"]))
 @pytest.mark.parametrize(("count", "room"), [(60, 7), pytest.param(500, 123, marks=pytest.mark.long)])
 async def test_exactly_as_many_pass_as_there_is_room_for(
     make_settings: MakeSettings, limit: str, count: int, room: int
@@ -118,7 +119,7 @@ async def test_the_same_over_http(make_settings: MakeSettings, count: int, room:
         await books_hold(product, owner, room)
 
 
-@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("limit", often(LIMITS, ["credits", "the day's cap of the place"]))
 async def test_a_key_makes_one_job_even_where_there_is_room_for_one_alone(
     make_settings: MakeSettings, limit: str
 ) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from conftest import MakeSettings
@@ -135,6 +136,7 @@ async def test_a_second_signal_ends_it_at_once(make_settings: MakeSettings) -> N
                 assert await process.wait() == -signal.SIGTERM
 
 
+@pytest.mark.long
 async def test_what_is_on_the_wire_arrives_before_the_stage_goes_to_others(
     make_settings: MakeSettings,
 ) -> None:
@@ -166,6 +168,7 @@ async def test_what_is_on_the_wire_arrives_before_the_stage_goes_to_others(
     assert len(place.submitted) == 1
 
 
+@pytest.mark.long
 async def test_a_place_that_does_not_answer_holds_nobody_up_for_long(make_settings: MakeSettings) -> None:
     place = ScriptedProvider(capabilities=UNASKABLE)
     sending = asyncio.Event()

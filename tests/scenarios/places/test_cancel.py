@@ -20,6 +20,7 @@ from genyard.testing.emulators import Emulators
 from scenarios.places.bench import DRAWING, Bench, ended, until
 from scenarios.places.failing import World
 from scenarios.places.test_lifecycle import env
+from support.often import often
 
 #: A cancel reaches the GPU within so many seconds.
 PROMISED: Final = 2.0
@@ -246,7 +247,7 @@ async def races(world: World, endpoint: str, rounds: int) -> Counter[JobState]:
     return Counter(job.state for job in jobs)
 
 
-@pytest.mark.parametrize("endpoint", EVERYWHERE)
+@pytest.mark.parametrize("endpoint", often(EVERYWHERE, ["comfyui", "replicate"]))
 async def test_a_cancel_and_an_end_have_one_outcome(world: World, endpoint: str) -> None:
     await races(world, endpoint, 4)
 

@@ -21,6 +21,7 @@ from genyard.testing.emulators import Emulators
 from genyard.testing.runpod import FaultKind as RunPodFault
 from genyard.testing.scenario import FaultKind as ScenarioFault
 from scenarios.places.bench import DRAWING, Bench, ended, made, until
+from support.often import often
 
 PROVIDERS = ("runpod", "scenario", "replicate")
 
@@ -78,7 +79,7 @@ async def test_scenario_does_not_stop_and_the_cost_is_booked(bench: Bench, emula
     assert slow
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", often(PROVIDERS, ["runpod"]))
 async def test_another_worker_goes_on_and_nothing_is_bought_again(
     bench: Bench, emulators: Emulators, provider: str
 ) -> None:

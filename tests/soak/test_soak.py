@@ -59,6 +59,7 @@ async def one_worker_killed(place: Path, jobs: int, setting: Setting) -> Result:
     return result
 
 
+@pytest.mark.long
 async def test_two_workers_one_killed_under_load(place: Path, make_settings: MakeSettings) -> None:
     url = make_settings().database_url
     assert url is not None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from .conftest import Cli
 
 _TIERS = "[tiers.free]\nat_once = 1\nqueue = 10\n"
@@ -29,6 +31,7 @@ async def test_an_endpoint_is_paused_and_goes_on(cli: Cli) -> None:
     assert (await cli("admin", "pause", "nowhere")).status == 3
 
 
+@pytest.mark.long
 async def test_owners_are_put_into_tiers_that_the_settings_name(cli: Cli) -> None:
     (Path(cli.folder) / "genyard.toml").write_text(_TIERS)
     key = (await cli("keys", "create", "ada", "--tier", "free", "--json")).document
@@ -45,6 +48,7 @@ async def test_owners_are_put_into_tiers_that_the_settings_name(cli: Cli) -> Non
         await cli("keys", "revoke", key["prefix"])
 
 
+@pytest.mark.long
 async def test_an_owner_is_deleted_and_the_command_says_what_stays(cli: Cli) -> None:
     key = (await cli("keys", "create", "leaver", "--json")).document
     await cli("credits", "grant", "leaver", "5", "--reason", "welcome")

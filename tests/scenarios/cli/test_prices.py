@@ -93,6 +93,7 @@ daily_cap_usd = 2.0
     assert "of $2.00 spent or held\n" in told.out
 
 
+@pytest.mark.long
 async def test_a_job_shows_what_each_try_has_cost(cli: Cli) -> None:
     async with ReplicateEmulator() as server:
         made = await cli(*DRAWING, "--json", **replicate(server))
@@ -107,6 +108,7 @@ async def test_a_job_shows_what_each_try_has_cost(cli: Cli) -> None:
         assert "cost not known" in (await cli("jobs", "show", job["id"])).out
 
 
+@pytest.mark.long
 async def test_a_batch_that_costs_needs_a_word(cli: Cli) -> None:
     rows = [{"prompt": f"dragon {number}", "model": "flux.1-dev"} for number in range(3)]
     (cli.folder / "many.jsonl").write_text("\n".join(json.dumps(one) for one in rows))
@@ -127,6 +129,7 @@ async def test_a_batch_that_costs_needs_a_word(cli: Cli) -> None:
         assert sum(server.counts.runs.values()) == 3
 
 
+@pytest.mark.long
 async def test_rows_beyond_the_days_cap_are_refused_and_run_later(cli: Cli) -> None:
     rows = [{"prompt": f"kitten {number}", "model": "flux.1-dev"} for number in range(3)]
     (cli.folder / "many.jsonl").write_text("\n".join(json.dumps(one) for one in rows))
@@ -145,6 +148,7 @@ async def test_rows_beyond_the_days_cap_are_refused_and_run_later(cli: Cli) -> N
         assert sum(server.counts.runs.values()) == 3
 
 
+@pytest.mark.long
 @pytest.mark.long
 async def test_a_killed_batch_at_a_paid_place_pays_once(cli: Cli) -> None:
     """RunPod cannot be asked what arrived: the jobs' own records carry the run on."""

@@ -69,6 +69,7 @@ async def test_a_server_of_ones_own(cli: Cli, comfyui_emulator: ComfyUIEmulator)
     assert report(cli.folder / "there")["fine"] is True
 
 
+@pytest.mark.long
 async def test_a_cold_start_and_an_unknown_price(cli: Cli) -> None:
     async with RunPodEmulator() as server:
         environment = {
@@ -89,6 +90,7 @@ async def test_a_cold_start_and_an_unknown_price(cli: Cli) -> None:
     assert server.key not in told.out + (cli.folder / "out/try-runpod-flux/report.json").read_text()
 
 
+@pytest.mark.long
 async def test_a_paid_place_needs_a_word_for_more_than_a_little(cli: Cli) -> None:
     async with ReplicateEmulator() as server:
         refused = await cli("try", "replicate", "--max-usd", "0.1", **on_replicate(server))

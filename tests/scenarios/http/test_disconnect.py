@@ -95,6 +95,7 @@ async def test_a_waiting_request_that_is_given_up_takes_the_job_with_it(
     assert len(place.canceled) == 1
 
 
+@pytest.mark.long
 async def test_a_job_goes_on_by_itself_unless_it_says_otherwise(
     product: Product, server: Client, place: ScriptedProvider
 ) -> None:
@@ -109,6 +110,7 @@ async def test_a_job_goes_on_by_itself_unless_it_says_otherwise(
     assert (await ended(product, str(job.id))).state is JobState.succeeded
 
 
+@pytest.mark.long
 async def test_whoever_comes_back_in_time_keeps_the_job(
     make_settings: MakeSettings, place: ScriptedProvider
 ) -> None:
@@ -152,6 +154,7 @@ async def test_what_is_neither_continue_nor_cancel_is_refused(server: Client) ->
     assert (answer.status, answer.error["field"]) == (422, "on_disconnect")
 
 
+@pytest.mark.long
 async def test_a_rerun_asks_for_the_same(product: Product, server: Client, place: ScriptedProvider) -> None:
     place.says = [succeeded()]
     job = (await server.post("/v1/jobs?wait=30", json=WATCHED)).json

@@ -173,7 +173,7 @@ async def canceled_while_it_runs(product: Product, place: Unstoppable) -> Job:
     before = len(place.submitted)
     job = await submit(product)
     async with asyncio.timeout(20):
-        while len(place.submitted) == before:  # those of before are observed, too: that says nothing
+        while len(place.submitted) == before:  # noqa: ASYNC110 (those of before are observed, too: an event says nothing)
             await asyncio.sleep(0.01)
     await product.studio.cancel(job.id)
     return await ended(product, job)

@@ -324,6 +324,7 @@ Demand = strategies.lists(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(demand=Demand, starts=strategies.integers(0, 3), capacity=strategies.integers(1, 3))
 async def test_nobody_starves_and_nobody_starts_twice(

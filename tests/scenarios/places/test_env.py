@@ -24,6 +24,7 @@ async def test_a_comfyui_server(bench: Bench, emulators: Emulators) -> None:
         went_to(await made(product, DRAWING), "comfyui")
 
 
+@pytest.mark.long
 async def test_a_comfyui_server_in_two_parts_with_its_own_times(bench: Bench, emulators: Emulators) -> None:
     env = {
         "IMAGE_GENERATION_PROVIDER": "comfyui",

@@ -8,6 +8,7 @@ import pytest
 from genyard.frontends.cli import run
 
 
+@pytest.mark.long
 def test_an_outage_of_the_database_is_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     def load() -> None:
         raise psycopg.errors.AdminShutdown("terminating connection due to administrator command")

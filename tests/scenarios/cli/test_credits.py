@@ -13,6 +13,7 @@ from genyard.ledger.opening import parse_openings
 from scenarios.cli.conftest import Cli
 
 
+@pytest.mark.long
 async def test_what_is_booked_is_on_the_statement(cli: Cli) -> None:
     assert (await cli("credits", "balance", "gina")).status == 3
     await cli("keys", "create", "gina")

@@ -9,6 +9,7 @@ import pytest
 from .conftest import Cli
 
 
+@pytest.mark.long
 async def test_a_job_from_its_listing_to_its_deletion(cli: Cli) -> None:
     made = (await cli("generate", "lonely lighthouse", "--size", "64x64", "-t", "tower", "--json")).document
     identity = made["id"]

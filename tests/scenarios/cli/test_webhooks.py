@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 
 from support.receiver import Receiver
@@ -11,6 +12,7 @@ from support.receiver import Receiver
 from .conftest import Cli
 
 
+@pytest.mark.long
 async def test_a_receiver_is_told_and_told_again(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "genyard.toml").write_text('[webhooks]\nhosts = ["127.0.0.1"]\n')
     drawing = ("generate", "a red dragon", "--size", "64x64")

@@ -69,6 +69,7 @@ async def filled(product: Product, receiver: Receiver) -> tuple[UUID, str, UUID,
     return ada, key, job.id, queued.id
 
 
+@pytest.mark.long
 async def test_all_of_it_goes_to_another_server_and_work_goes_on_there(
     make_settings: MakeSettings, tmp_path: Path, data_folder: Path
 ) -> None:

@@ -56,6 +56,7 @@ async def wider(connection: psycopg.AsyncConnection[Any]) -> list[Migration]:
     return [*added, Migration(name="9002_functions", sql=";\n".join(made))]
 
 
+@pytest.mark.long
 async def test_a_migration_under_a_running_worker(make_settings: MakeSettings) -> None:
     """Statements that were prepared before it go on, in every pool; nothing fails, nothing runs twice."""
     settings = make_settings()

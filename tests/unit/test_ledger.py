@@ -436,7 +436,7 @@ async def test_whatever_comes_at_the_same_moment_the_books_balance(database: Dat
         for owner in owners:
             balance, told_of = await ledger.balance(owner), await ledger.statement(owner, limit=10_000)
             assert balance.available == sum(one.change for one in told_of) >= 0
-            assert all(one.balance is not None for one in told_of)
+            assert all(one.balance is not None and one.balance >= 0 for one in told_of)
 
 
 async def end_open(database: Database, job: UUID, state: str) -> None:

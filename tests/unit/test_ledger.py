@@ -439,6 +439,30 @@ async def test_whatever_comes_at_the_same_moment_the_books_balance(database: Dat
             assert all(one.balance is not None and one.balance >= 0 for one in told_of)
 
 
+async def test_who_has_to_wait_is_numbered_after_whom_it_waited_for(database: Database) -> None:
+    """A statement adds up by number: the other way round it would show less than nothing in between."""
+    ledger, owner = Ledger(database), await new_owner(database)
+    await ledger.give(owner, "grant", 5, actor="test")
+    async with database.transaction() as first:
+        await first.execute("SELECT FROM balances WHERE owner_id = %s FOR UPDATE", (owner,))
+        second = asyncio.create_task(ledger.give(owner, "correction", -10, reason="taken", actor="test"))
+        while not await database.row(
+            "SELECT true FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ):
+            assert not second.done()
+        await first.execute(
+            "INSERT INTO movements (owner_id, kind, source, target, amount, actor, key) "
+            "VALUES (%s, 'grant', 'grants', 'available', 10, 'test', 'the first')",
+            (owner,),
+        )
+    await second
+    assert [(one.kind, one.balance) for one in await ledger.statement(owner)] == [
+        ("correction", 5),
+        ("grant", 15),
+        ("grant", 5),
+    ]
+
+
 async def end_open(database: Database, job: UUID, state: str) -> None:
     await database.execute(
         "UPDATE jobs SET state = %(state)s WHERE id = %(id)s AND state = 'queued'", state=state, id=job

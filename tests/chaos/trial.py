@@ -87,8 +87,10 @@ class Lane:
             faults.add("answer", times=None, route=self.kind.route, status=401, body="no")
         elif case.play == "retried":
             await self.place.emulator.stop_listening()
+        elif case.play == "previews":
+            faults.add("slow", node="KSampler", times=2, seconds=0.6)
         elif faults is not None and (
-            case.play in ("broken", "detached", "previews") or case.point.call == "jobs.record_progress"
+            case.play in ("broken", "detached") or case.point.call == "jobs.record_progress"
         ):
             faults.add("slow", seconds=0.6 if self.kind.forgets else 1.2)
         return job.id

@@ -154,8 +154,10 @@ def _is_played(kind: Kind, point: Point) -> bool:
             return not kind.stops
         case "refused" | "retried":
             return kind.start is not None
-        case "previews" | "video":
+        case "previews":
             return kind.previews
+        case "video":
+            return kind.film is not None
     return True
 
 

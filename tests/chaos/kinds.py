@@ -126,7 +126,7 @@ def _comfyui(version: str) -> Kind:
         film=_step("draw", "run_workflow", workflow=_FILM),
         finds=True,
         forgets=True,
-        previews=True,
+        previews=version != "0.3.64",  # which shows them by its command line alone
     )
 
 

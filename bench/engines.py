@@ -276,7 +276,7 @@ async def watchers(stage: Stage, options: argparse.Namespace, table: Table) -> N
     from watchers import fan_out, many_queues
 
     async with genyard(stage.url, BUSY) as way:
-        await way.product.jobs.pause("comfyui")
+        await way.product.jobs.endpoints.pause("comfyui")
         for what, value in (await fan_out(way, options.watchers)).items():
             table.put(what, "genyard", value)
         for what, value in (await many_queues(way, options.watchers)).items():

@@ -125,10 +125,10 @@ async def urgent(environ: dict[str, str], queued: int, times: int) -> None:
     async with build(settings, providers={"preview": lambda *_: place}) as product, working(product):
         for waiting in (0, queued):
             if waiting:
-                await product.jobs.pause("preview")
+                await product.jobs.endpoints.pause("preview")
                 model = (await product.studio.submit(REQUEST)).job
                 await product.jobs.database.execute(COPIES, n=waiting, id=model.id)
-                await product.jobs.resume("preview")
+                await product.jobs.endpoints.resume("preview")
             took = []
             for number in range(times):
                 key = UUID(int=number + (1 << 64) * (waiting + 1))
@@ -137,7 +137,7 @@ async def urgent(environ: dict[str, str], queued: int, times: int) -> None:
                 job = (await product.studio.submit({**body, "priority": 50})).job
                 await product.studio.wait(job.id)
                 took.append((seen[key] - begun) * 1e3)
-            left = (await product.jobs.queues(["preview"]))[0]["waiting"]
+            left = (await product.jobs.endpoints.queues(["preview"]))[0]["waiting"]
             ordered = sorted(took)
             print(
                 f"urgent, {waiting:>6} queued ({left} at the end) {statistics.median(took):>8.1f} ms median, "

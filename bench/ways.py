@@ -109,11 +109,11 @@ class Genyard:
         return int(row["n"])
 
     async def fill(self, jobs: int) -> None:
-        await self.product.jobs.pause("comfyui")
+        await self.product.jobs.endpoints.pause("comfyui")
         first = await self.submit(graph())
         await self.product.jobs.database.execute(COPIES, n=jobs - 1, id=UUID(first))
         await self.product.jobs.database.execute("ANALYZE jobs, stages")
-        await self.product.jobs.resume("comfyui")
+        await self.product.jobs.endpoints.resume("comfyui")
 
 
 def request(prompt: Mapping[str, Any]) -> dict[str, Any]:

@@ -386,7 +386,7 @@ async def build(
             time.monotonic,
         )
         await places.save()
-        await jobs.save_queue_rules(
+        await jobs.endpoints.save_rules(
             [{"name": name, **tier.model_dump()} for name, tier in settings.tiers.items()],
             queue=settings.queue.limit,
             patience=settings.queue.patience,

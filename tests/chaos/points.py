@@ -46,6 +46,7 @@ class Point:
 POINTS: Final[tuple[Point, ...]] = (
     Point(call="jobs.register_worker", play="started", stages=(0,)),
     Point(call="jobs.database.connect", play="started", stages=(0,)),
+    Point(call="jobs.beat", play="started", stages=(0,)),
     Point(call="jobs.sweep", play="started", stages=(0,)),
     Point(call="jobs.claim"),
     Point(call="inputs.of"),

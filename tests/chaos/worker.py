@@ -128,12 +128,12 @@ class _Watched:
         runner, jobs = worker._runner, self._product.jobs
         around = runner._around
         for name in (
-            "register_worker", "sweep", "forget_worker", "claim", "claim_detached", "leave", "record_ref",
+            "register_worker", "beat", "sweep", "forget_worker", "claim", "claim_detached", "leave", "record_ref",
             "record_progress", "finish_stage", "finish_detached", "end_job", "retry_stage", "hand_back", "hand_on",
             "state",
         ):  # fmt: skip
             self._around_call(jobs, name, f"jobs.{name}")
-        self._around_call(jobs, "_go_on", "jobs.go_on")
+        self._around_call(jobs, "go_on", "jobs.go_on")
         self._around_call(jobs.database, "connect", "jobs.database.connect")
         self._around_call(around.inputs, "of", "inputs.of")
         for name in ("put", "put_file", "delete"):
@@ -150,7 +150,7 @@ class _Watched:
         """Before anything, within the transaction, after its commit, before the answer."""
         jobs, insert = self._product.jobs, store._one
         self._around_call(jobs, "insert", "jobs.insert")
-        self._around_call(jobs, "_go_on", "jobs.go_on")
+        self._around_call(jobs, "go_on", "jobs.go_on")
 
         async def one(connection: Any, query: str, values: Any) -> Any:
             row = await insert(connection, query, values)

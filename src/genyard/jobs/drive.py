@@ -323,9 +323,8 @@ class Drive:
         try:
             canceled = await self._provider.cancel(ref)
         except GenyardError as error:
-            self._cancel_tries += (
-                error.code is not Code.provider_unreachable
-            )  # how long that may last, `_observe` says
+            if error.code is not Code.provider_unreachable:  # how long that may last, `_observe` says
+                self._cancel_tries += 1
             if error.code not in _WORTH_ANOTHER_CANCEL or self._cancel_tries >= _CANCEL_TRIES:
                 _log.warning("a cancel was refused; the run goes on at its place", code=error.code.value)
                 return DETACHED

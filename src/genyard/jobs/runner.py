@@ -183,8 +183,8 @@ class Runner:
             error = GenyardError(
                 Code.canceled, "canceled on request; it goes on at the place, which cannot stop it"
             )
-            await self._end(claim, JobState.canceled, Outcome(state=AttemptState.detached, error=error))
-            await self._follow(claim, meter)
+            if await self._end(claim, JobState.canceled, Outcome(state=AttemptState.detached, error=error)):
+                await self._follow(claim, meter)
         elif snapshot.state is State.canceled:
             error = GenyardError(Code.canceled, "canceled on request")
             await self._end(claim, JobState.canceled, _outcome(AttemptState.canceled, snapshot, meter, error))
@@ -252,7 +252,10 @@ class Runner:
         provider = self._providers.get(claim.endpoint)
         return provider is not None and may_try_again(error.code, claim, provider.capabilities)
 
-    async def _end(self, claim: Claim, job_state: JobState, outcome: Outcome) -> None:
-        await self._jobs.end_job(claim, job_state, outcome)
+    async def _end(self, claim: Claim, job_state: JobState, outcome: Outcome) -> bool:
+        """False when the stage is another runner's by now."""
+        ended = await self._jobs.end_job(claim, job_state, outcome)
         code = outcome.error.code.value if outcome.error else ""
-        _log.info("the job ended", job=str(claim.job_id), state=job_state.value, code=code)
+        if ended:
+            _log.info("the job ended", job=str(claim.job_id), state=job_state.value, code=code)
+        return ended

@@ -10,7 +10,6 @@ from uuid import UUID
 
 import psycopg
 from psycopg.types.json import Jsonb
-from pydantic import TypeAdapter
 
 from genyard.database import Connection, Database, Row, load_queries
 from genyard.errors import Code, GenyardError
@@ -23,6 +22,7 @@ from genyard.jobs.assets import (
     output_values,
     refused_owner,
 )
+from genyard.jobs.endpoints import Endpoints
 from genyard.jobs.model import Asset, Event, Job, JobState, Standing
 from genyard.jobs.records import (
     Claim,
@@ -30,7 +30,6 @@ from genyard.jobs.records import (
     NewJob,
     NewStage,
     Outcome,
-    Spending,
     StageOutput,
     attempt_of,
     claim_of,
@@ -43,10 +42,8 @@ from genyard.jobs.records import (
 )
 from genyard.jobs.together import Together
 from genyard.jobs.turns import Lane, Place, standing_of
-from genyard.providers import Facts
 
 _SQL = load_queries("genyard.jobs")
-_FACTS = TypeAdapter(Facts)
 
 #: A stage that has crashed so many workers, each soon after it was taken up, is set aside.
 MAX_CRASHES: Final = 5
@@ -81,6 +78,7 @@ class Jobs:
         self._standings = Together(self.standings, "genyard-standings")
         self._events = Together(self._events_of, "genyard-events")
         self._going_on = Together(self._all_go_on, "genyard-go-on")
+        self.endpoints = Endpoints(database, self.go_on)
 
     async def insert(self, job: NewJob) -> Job | None:
         """Accepts the job and hands its first stage on. None when the idempotency key is taken; `limit.spend` when an
@@ -100,7 +98,7 @@ class Jobs:
         if row is None:
             return None
         told = {"job_id": job.id, "event_seq": 1, "kind": "queued"}
-        await self._go_on(job.stages[0].draft.endpoint, told=told)
+        await self.go_on(job.stages[0].draft.endpoint, told=told)
         return job_of(row, [])
 
     async def _is_known(self, job: NewJob) -> bool:
@@ -146,14 +144,11 @@ class Jobs:
             await connection.execute(_SQL("reserve"), reserved)
             return await _one(connection, "insert_job", job_values(job))
 
-    async def spending(self) -> list[Spending]:
-        return [Spending(**row) for row in await self._rows("spending")]
-
     async def wake(self, endpoint: str, key: UUID) -> None:
         """A place says that something happened to the submission under this key."""
         await self._rows("wake_attempt", endpoint=endpoint, key=key)
 
-    async def _go_on(self, *endpoints: str | None, told: Mapping[str, Any] | None = None) -> None:
+    async def go_on(self, *endpoints: str | None, told: Mapping[str, Any] | None = None) -> None:
         """After a commit: watchers are told, free places of these endpoints are filled."""
         news = (told["job_id"], told["event_seq"], told["kind"]) if told else None
         await self._going_on.of((news, frozenset(one for one in endpoints if one is not None)))
@@ -241,7 +236,7 @@ class Jobs:
         )
         if row is None:
             return None
-        await self._go_on(claim.endpoint, row["next_endpoint"], told=row)
+        await self.go_on(claim.endpoint, row["next_endpoint"], told=row)
         return Finished(
             next_endpoint=row["next_endpoint"],
             job_state=JobState(row["kind"]) if row["kind"] else None,
@@ -273,7 +268,7 @@ class Jobs:
             job_state=job_state.value,
             **outcome.values(),
         )
-        await self._go_on(claim.endpoint, told=row)
+        await self.go_on(claim.endpoint, told=row)
         return row is not None
 
     async def retry_stage(self, claim: Claim, outcome: Outcome, *, seconds_until: float, detail: str) -> bool:
@@ -286,7 +281,7 @@ class Jobs:
             detail=detail,
             **outcome.values(),
         )
-        await self._go_on(claim.endpoint, told=row)
+        await self.go_on(claim.endpoint, told=row)
         return row is not None
 
     async def hand_back(self, stage_id: UUID, epoch: int) -> None:
@@ -421,68 +416,10 @@ class Jobs:
             for row in rows
         ]
 
-    # ---- endpoints and workers ----
-
-    async def save_endpoint(
-        self,
-        name: str,
-        kind: str,
-        capacity: int,
-        daily_cap_usd: float | None = None,
-        *,
-        monthly_cap_usd: float | None = None,
-        starts_per_minute: int | None = None,
-        affinity: tuple[float, int] = (0.0, 0),
-    ) -> None:
-        """`daily_cap_usd` None: runs cost nothing there. `affinity`: for how many seconds, and starts, the model that
-        is loaded may come before somebody's turn."""
-        await self._row(
-            "save_endpoint",
-            name=name,
-            kind=kind,
-            capacity=capacity,
-            daily_cap_usd=daily_cap_usd,
-            monthly_cap_usd=monthly_cap_usd,
-            starts_per_minute=starts_per_minute,
-            affinity_seconds=affinity[0],
-            affinity_starts=affinity[1],
-        )
-
-    async def save_queue_rules(
-        self, tiers: Sequence[Mapping[str, Any]], *, queue: int | None, patience: int
-    ) -> None:
-        """Tiers have name, at_once, queue, priority and max_priority. `queue`: jobs that may wait in all."""
-        await self._row("save_queue_rules", tiers=Jsonb(list(tiers)), queue=queue, patience=patience)
-
-    async def pause(self, endpoint: str, why: str = "") -> None:
-        """Nothing new starts there; what runs goes on."""
-        if await self._row("pause_endpoint", name=endpoint, why=why) is None:
-            raise GenyardError(Code.not_found, f"no endpoint {endpoint!r}", field="endpoint")
-
-    async def resume(self, endpoint: str) -> None:
-        if await self._row("resume_endpoint", name=endpoint) is None:
-            raise GenyardError(Code.not_found, f"no endpoint {endpoint!r}", field="endpoint")
-        await self._go_on(endpoint)
-
-    async def paused(self) -> dict[str, Row]:
-        """Endpoint → since when, and why."""
-        return {row.pop("name"): row for row in await self._rows("paused")}
+    # ---- workers ----
 
     async def workers(self) -> list[Row]:
         return await self._rows("all_workers")
-
-    async def queues(self, endpoints: Sequence[str]) -> list[Row]:
-        """These endpoints, and others at which something is left."""
-        return await self._rows("all_queues", endpoints=list(endpoints))
-
-    async def save_facts(self, name: str, facts: Facts, of: str) -> None:
-        """`of`: which server they are facts of."""
-        told = Jsonb(_FACTS.dump_python(facts, mode="json"))
-        await self._row("save_facts", name=name, facts=told, of=of)
-
-    async def load_facts(self, name: str, of: str) -> Facts | None:
-        row = await self._row("load_facts", name=name, of=of)
-        return _FACTS.validate_python(row["facts"]) if row else None
 
     async def register_worker(self, name: str) -> int:
         row = await self._row("register_worker", name=name)
@@ -490,8 +427,8 @@ class Jobs:
         number: int = row["id"]
         return number
 
-    async def beat(self, worker_id: int) -> None:
-        await self._row("beat", id=worker_id)
+    async def beat(self, connection: Connection, worker_id: int) -> None:
+        await connection.execute(_SQL("beat"), {"id": worker_id})
 
     async def forget_worker(self, worker_id: int) -> None:
         await self._row("forget_worker", id=worker_id)
@@ -510,7 +447,7 @@ class Jobs:
         await self._rows("take_up", lease=lease, me=me, most=MAX_CRASHES, error=Jsonb(_POISONED.as_json()))
         await self._row("forget_dead_workers")
         for row in await self._rows("endpoints_with_ready_stages"):
-            await self._go_on(row["endpoint"])
+            await self.go_on(row["endpoint"])
         waiting = await self._row("next_retry")
         return waiting["seconds"] if waiting else None
 

@@ -165,7 +165,7 @@ class Worker:
         try:
             while True:
                 try:
-                    await connection.execute("UPDATE workers SET beat_at = now() WHERE id = %s", (worker_id,))
+                    await self._jobs.beat(connection, worker_id)
                     async for _ in connection.notifies(timeout=self._lease / _BEATS_PER_LEASE):
                         pass  # nobody tells it anything: this sleep ends at once when the connection breaks
                 except psycopg.OperationalError as broken:

@@ -481,15 +481,15 @@ class Studio:
 
     async def paused(self) -> dict[str, dict[str, Any]]:
         """Endpoints at which nothing new starts: since when, and why."""
-        return await self._jobs.paused()
+        return await self._jobs.endpoints.paused()
 
     async def pause(self, endpoint: str, why: str = "") -> None:
         """Nothing new starts there; what runs goes on. `request.not_found`."""
         require_storable(why, "why")
-        await self._jobs.pause(endpoint, why)
+        await self._jobs.endpoints.pause(endpoint, why)
 
     async def resume(self, endpoint: str) -> None:
-        await self._jobs.resume(endpoint)
+        await self._jobs.endpoints.resume(endpoint)
 
     def routes(self) -> list[dict[str, Any]]:
         """Where requests for each operation go when no model is named."""

@@ -102,7 +102,7 @@ class Places:
 
     async def _save(self, place: Place, capacity: int) -> None:
         cap = place.daily_cap if place.provider.capabilities.paid else None
-        await self._jobs.save_endpoint(
+        await self._jobs.endpoints.save(
             place.name,
             place.endpoint.kind,
             capacity,
@@ -136,7 +136,7 @@ class Places:
     async def _known(self, name: str) -> Facts | None:
         if name in self._facts:
             return self._facts[name]
-        stored = await self._jobs.load_facts(name, self.all[name].source)
+        stored = await self._jobs.endpoints.load_facts(name, self.all[name].source)
         if stored is not None:
             self._facts[name] = stored
             return stored
@@ -153,12 +153,12 @@ class Places:
             await self._save(place, max(1, min(place.capacity, health.at_once)))
         if health.error is None and health.facts != self._facts.get(name):
             self._facts[name] = health.facts
-            await self._jobs.save_facts(name, health.facts, self.all[name].source)
+            await self._jobs.endpoints.save_facts(name, health.facts, self.all[name].source)
         return health
 
     async def spending(self) -> Sequence[Spending]:
         """What the paid endpoints have spent today and may yet spend."""
-        known = await self._jobs.spending()
+        known = await self._jobs.endpoints.spending()
         return [one for one in known if one.endpoint in self.all]
 
     async def close(self) -> None:

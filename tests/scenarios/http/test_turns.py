@@ -54,7 +54,7 @@ async def test_a_job_says_where_it_stands(waiting: tuple[Product, Client]) -> No
 async def test_health_tells_what_is_paused(waiting: tuple[Product, Client]) -> None:
     product, client = waiting
     assert (await client.get("/health")).json["endpoints"][0]["paused"] is False
-    await product.jobs.pause("preview")
+    await product.jobs.endpoints.pause("preview")
     told = (await client.get("/health")).json
     assert told["endpoints"][0]["paused"] is True
     assert told["status"] == "degraded"

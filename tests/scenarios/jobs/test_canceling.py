@@ -93,10 +93,10 @@ async def test_between_two_stages(make_settings: MakeSettings) -> None:
         place.says = [succeeded(step="draw"), RUNNING]
         place.capabilities = Capabilities(cancel="running", progress="coarse", finds=True, fuses=False)
         async with working(product):
-            await product.jobs.pause("preview")
+            await product.jobs.endpoints.pause("preview")
             job = (await product.studio.submit({"steps": steps})).job
             await product.jobs.database.execute("UPDATE stages SET endpoint = 'elsewhere' WHERE position = 1")
-            await product.jobs.resume("preview")
+            await product.jobs.endpoints.resume("preview")
             async with asyncio.timeout(10):
                 while not await product.jobs.database.rows(  # noqa: ASYNC110
                     "SELECT FROM stages WHERE state = 'succeeded'"

@@ -487,7 +487,7 @@ async def test_nothing_starts_at_a_paused_endpoint_and_what_runs_goes_on(make_se
     async with product_with(make_settings, place) as product, working(product):
         running = await submit(product)
         await asyncio.wait_for(place.observing.wait(), 10)
-        await product.jobs.pause("preview", "new GPU")
+        await product.jobs.endpoints.pause("preview", "new GPU")
         waiting = await standing(product)
         assert waiting.queue is not None
         assert waiting.queue.paused
@@ -496,17 +496,17 @@ async def test_nothing_starts_at_a_paused_endpoint_and_what_runs_goes_on(make_se
         await product.jobs.sweep(10.0)
         assert (await product.studio.get(waiting.id)).state is JobState.queued
         assert len(place.submitted) == 1
-        await product.jobs.resume("preview")
+        await product.jobs.endpoints.resume("preview")
         assert (await asyncio.wait_for(product.studio.wait(waiting.id), 10)).state is JobState.succeeded
 
 
 async def test_a_pause_is_remembered_when_genyard_starts_again(make_settings: MakeSettings) -> None:
     async with product_with(make_settings, ScriptedProvider()) as product:
-        await product.jobs.pause("preview", "new GPU")
+        await product.jobs.endpoints.pause("preview", "new GPU")
     async with product_with(make_settings, ScriptedProvider()) as product:
-        assert (await product.jobs.paused())["preview"]["paused_why"] == "new GPU"
+        assert (await product.jobs.endpoints.paused())["preview"]["paused_why"] == "new GPU"
         with pytest.raises(GenyardError, match="no endpoint 'nowhere'"):
-            await product.jobs.pause("nowhere")
+            await product.jobs.endpoints.pause("nowhere")
 
 
 # ---- deadlines ----

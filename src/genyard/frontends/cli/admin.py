@@ -186,7 +186,7 @@ def _span(seconds: float | None) -> str:
 async def _pause(session: Session) -> None:
     name = session.options["endpoint"]
     async with session.open() as product:
-        await product.jobs.pause(name, session.options["why"])
+        await product.jobs.endpoints.pause(name, session.options["why"])
     if session.as_json:
         print_json({"endpoint": name, "paused": True})
     else:
@@ -196,7 +196,7 @@ async def _pause(session: Session) -> None:
 async def _resume(session: Session) -> None:
     name = session.options["endpoint"]
     async with session.open() as product:
-        await product.jobs.resume(name)
+        await product.jobs.endpoints.resume(name)
     if session.as_json:
         print_json({"endpoint": name, "paused": False})
     else:

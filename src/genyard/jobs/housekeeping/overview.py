@@ -83,7 +83,7 @@ class Overseer:
         return Overview(
             workers=seen.workers,
             endpoints=seen.endpoints,
-            spending=await self._jobs.spending(),
+            spending=await self._jobs.endpoints.spending(),
             callbacks=seen.callbacks,
             leaving=len(seen.leaving),
             disk=seen.disk,
@@ -100,7 +100,7 @@ class Overseer:
         }
         return Seen(
             workers=await self._jobs.workers(),
-            endpoints=await self._jobs.queues(list(self._limits)),
+            endpoints=await self._jobs.endpoints.queues(list(self._limits)),
             slow=await self._database.rows(_SQL("slow_stages"), limits=Jsonb(limits)),
             callbacks=callbacks,
             leaving=leaving,

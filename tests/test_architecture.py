@@ -104,7 +104,7 @@ def test_only_app_names_concrete_providers() -> None:
         for name in imports_of(path):
             parts = name.split(".")
             assert not (parts[:2] == ["genyard", "providers"] and len(parts) > 2 and parts[2] in concrete), (
-                f"{module} imports {name}: only app.py knows concrete providers"
+                f"{module} imports {name}: only the room `app` knows concrete providers"
             )
 
 

@@ -10,38 +10,38 @@ import contextlib
 import hashlib
 import json
 import zipfile
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from genyard.catalog import Binding, Catalog
+from genyard.catalog import Catalog
 from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import Assets, NewOutput
 from genyard.jobs.hooks import Hooks
 from genyard.jobs.housekeeping.keeper import Keeper
-from genyard.jobs.live import Live, next_notice
-from genyard.jobs.model import Asset, Event, Job, JobState, Standing, new_id
+from genyard.jobs.live import Live
+from genyard.jobs.model import Asset, Event, Job, new_id
 from genyard.jobs.records import NewJob, Spending
 from genyard.jobs.store import Jobs
 from genyard.ledger import Balance, Ledger, Movement
 from genyard.media import MediaLimits, kind_of
-from genyard.operations import OPERATIONS, Role
 from genyard.owners import LOCAL_OWNER
 from genyard.pipelines import Step, forget_seeds, parse_steps
 from genyard.providers import Health
-from genyard.routing import Endpoint, Routes, binding_at, candidates_of
+from genyard.routing import Routes
 from genyard.storable import require_storable
 from genyard.storage import LinkSigner, Storage, spool
 from genyard.studio.imports import Imports
+from genyard.studio.offers import Offers
 from genyard.studio.paying import Paying
 from genyard.studio.places import Place, Places
 from genyard.studio.planning import Planned, Planner
 from genyard.studio.policy import Judged, Policy
 from genyard.studio.request import Request, parse_tags, require_body, require_filters, require_key
-from genyard.studio.watched import keep_watched
+from genyard.studio.watching import Watching
 from genyard.studio.webhooks import Webhooks
 from genyard.telemetry import bind_trace, current_trace, new_trace_id
 
@@ -52,12 +52,6 @@ class Submitted:
 
     job: Job
     replayed: bool = False
-
-
-def _waiting(job_id: UUID, standing: Standing) -> Event:
-    """In the form of all progress."""
-    data = {"state": "queued", "progress": None, "detail": standing.words, "preview": False}
-    return Event(job_id=job_id, kind="progress", data={**data, "queue": standing.as_json()})
 
 
 class Studio:
@@ -85,10 +79,10 @@ class Studio:
     ) -> None:
         self._jobs = jobs
         self._assets = assets
-        self._live = live
         self._storage = storage
         self._places = places
-        self._catalog = catalog
+        self._watching = Watching(jobs=jobs, live=live)
+        self._offers = Offers(catalog=catalog, places=places, routes=routes)
         self._planner = Planner(
             catalog=catalog, places=places, assets=assets, gives_links=storage.gives_links
         )
@@ -237,60 +231,14 @@ class Studio:
         await self._jobs.cancel(job_id, owner_id)
         return await self._jobs.get(job_id, owner_id)
 
-    async def watch(
-        self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER, after: int = 0
-    ) -> AsyncIterator[Event]:
+    def watch(self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER, after: int = 0) -> AsyncIterator[Event]:
         """Events after number `after`, then what happens live, until the job has ended. Across processes."""
-        async with self._live.subscribe(job_id) as notices, self._watching(job_id, owner_id) as state:
-            seen = after
-            told: Standing | None = None
-            while True:
-                for event in await self._jobs.events(job_id, seen):
-                    seen = event.seq or seen
-                    yield event
-                    state = JobState.__members__.get(event.kind, state)
-                    if state.ended:
-                        return
-                if state.ended:
-                    return
-                if state is JobState.queued and notices.empty():
-                    standing = await self._jobs.standing(job_id)
-                    if standing is not None and standing != told:
-                        yield _waiting(job_id, standing)
-                    told = standing
-                notice = await next_notice(notices)
-                while notice.kind == "progress":
-                    yield Event(job_id=job_id, kind="progress", data=json.loads(notice.text))
-                    notice = await next_notice(notices)
-                if notice.kind == "look":
-                    state = await self._jobs.state(job_id, owner_id)
+        return self._watching.events(job_id, owner_id, after)
 
     async def wait(self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER) -> Job:
         """The job once it has ended."""
-        async with self._live.subscribe(job_id) as notices, self._watching(job_id, owner_id) as state:
-            while not state.ended:
-                notice = await next_notice(notices)
-                if notice.kind == "event":
-                    kind = notice.text.partition(" ")[2]
-                    state = JobState.__members__.get(kind, state)
-                elif notice.kind == "look":
-                    state = await self._jobs.state(job_id, owner_id)
+        await self._watching.end(job_id, owner_id)
         return await self._jobs.get(job_id, owner_id)
-
-    @contextlib.asynccontextmanager
-    async def _watching(self, job_id: UUID, owner_id: UUID) -> AsyncIterator[JobState]:
-        """While the block lasts, somebody watches: of weight for jobs that are canceled when nobody does. The state at
-        its beginning."""
-        state, matters = await self._jobs.watchable(job_id, owner_id)
-        if not matters or state.ended:
-            yield state
-            return
-        task = asyncio.create_task(keep_watched(self._jobs, job_id), name="genyard-watched")
-        try:
-            yield state
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     async def make(
         self,
@@ -474,11 +422,6 @@ class Studio:
         """Whether a worker is alive anywhere; without one, jobs wait."""
         return await self._jobs.any_worker()
 
-    async def standing(self, job_id: UUID, *, owner_id: UUID = LOCAL_OWNER) -> Standing | None:
-        """Where a queued job stands; None for one that waits for no turn."""
-        await self._jobs.state(job_id, owner_id)
-        return await self._jobs.standing(job_id)
-
     async def paused(self) -> dict[str, dict[str, Any]]:
         """Endpoints at which nothing new starts: since when, and why."""
         return await self._jobs.endpoints.paused()
@@ -493,24 +436,7 @@ class Studio:
 
     def routes(self) -> list[dict[str, Any]]:
         """Where requests for each operation go when no model is named."""
-        return [
-            {
-                "operation": operation,
-                "endpoint": endpoint.name,
-                "model": binding.model,
-                "lost": "again" if operation in self._routes.rebuys else "fail",
-            }
-            for operation in OPERATIONS
-            if (found := self._routed(operation)) is not None
-            for endpoint, binding in [found]
-        ]
-
-    def _routed(self, operation: str) -> tuple[Endpoint, Binding] | None:
-        for endpoint in candidates_of(self._routes.of(operation), self._places.endpoints):
-            binding = binding_at(endpoint, self._catalog, operation, None)
-            if binding is not None:
-                return endpoint, binding
-        return None
+        return self._offers.routes()
 
     async def health(self, *, max_age: float = 30.0) -> dict[str, Health]:
         """Every configured endpoint, looked at side by side."""
@@ -520,53 +446,7 @@ class Studio:
 
     async def operations(self, health: Mapping[str, Health] | None = None) -> list[dict[str, Any]]:
         """Each operation with its schema, inputs and who can serve it now (by `health`, else by a look)."""
-        health = health or await self.health()
-        return [
-            {
-                "name": operation.name,
-                "summary": operation.summary,
-                "parameters": operation.json_schema(),
-                "inputs": [
-                    {
-                        "role": role.name,
-                        "kind": role.kind.value,
-                        "required": role.required,
-                        "max_count": role.max_count,
-                        "summary": role.summary,
-                    }
-                    for role in operation.inputs
-                ],
-                "output": operation.output.value if operation.output else None,
-                "served_by": list(self._served_by(operation.name, health)),
-            }
-            for operation in OPERATIONS.values()
-        ]
-
-    def _served_by(self, operation: str, health: Mapping[str, Health]) -> Iterator[dict[str, Any]]:
-        routed = self._routed(operation)
-        meant = [one.name for one in candidates_of(self._routes.of(operation), self._places.endpoints)]
-        for endpoint in self._places.endpoints:
-            for binding in self._catalog.of(endpoint.bindings, operation):
-                if not endpoint.serves(binding):
-                    continue
-                yield {
-                    "endpoint": endpoint.name,
-                    "kind": endpoint.kind,
-                    "model": binding.model,
-                    "title": binding.title,
-                    "default": routed == (endpoint, binding),
-                    "routed": endpoint.name in meant,
-                    "can": not (problems := _problems(endpoint, binding, health[endpoint.name])),
-                    "problems": problems,
-                    "defaults": binding.defaults,
-                    "licence": binding.licence.model_dump(),
-                }
-
-
-def _problems(endpoint: Endpoint, binding: Binding, health: Health) -> list[str]:
-    if endpoint.missing:
-        return [f"{name} is not set" for name in endpoint.missing]
-    return [health.error.message] if health.error else list(health.problems.get(binding.key, ()))
+        return self._offers.operations(health or await self.health())
 
 
 def _write(folder: Path, asset: Asset, prefix: str, data: bytes) -> Path:
@@ -580,6 +460,3 @@ def _write(folder: Path, asset: Asset, prefix: str, data: bytes) -> Path:
 
 def _prompt(steps: Sequence[Step]) -> str:
     return "\n".join(step.parameters["prompt"] for step in steps if step.parameters.get("prompt"))
-
-
-__all__ = ["Request", "Role", "Studio", "Submitted"]

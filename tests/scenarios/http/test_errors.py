@@ -53,7 +53,8 @@ def test_what_the_caller_must_fix_is_4xx_and_nothing_else_is() -> None:
             "name",
             "lower-case",
         ),
-        ({"steps": [{"operation": "txt2img", "extra": 1}]}, "steps.0.extra", "no field"),
+        ({"steps": [{"operation": "txt2img", "extra": 1}]}, "steps.0.extra", "keep"),
+        ({**small(), "tags": ["x", 7]}, "tags.1", "tags.1:"),
         (small("a\x00b"), "parameters.prompt", "NUL"),
         (small("\ud800"), "parameters.prompt", "surrogate"),
         ({**small(), "tags": ["fine", "\x00"]}, "tags.1", "NUL"),
@@ -73,6 +74,26 @@ async def test_wrong_requests(client: Client, body: Any, field: str | None, word
         assert answer.error["alias"] == "INPUT_INVALID"
         assert answer.error.get("field") == field, answer.error
         assert word in answer.error["message"], answer.error
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        (
+            "/v1/admin/credits",
+            {"owner": "x", "kind": "grant", "credits": 1, "amount": 1},
+            "known are owner, kind, credits, reason",
+        ),
+        ("/v1/admin/endpoints/preview/pause", {"reason": "x"}, "known are why"),
+        ("/v1/webhooks/secret", {"rotat": True}, "'rotate'"),
+    ],
+)
+async def test_an_unknown_field_is_answered_with_those_of_that_body(
+    client: Client, path: str, body: Any, told: str
+) -> None:
+    answer = await client.post(path, json=body)
+    assert (answer.status, answer.error["field"]) == (422, list(body)[-1])
+    assert told in answer.error["message"]
 
 
 @pytest.mark.parametrize(

@@ -341,7 +341,7 @@ async def test_a_guessed_hook_is_none(town: Town) -> None:
 #: Methods that take the id of an owner's thing, or things that name them.
 _ID: Final = {
     "get": "job", "cancel": "job", "wait": "job", "delete": "job", "preview": "job", "rerun": "job", "watch": "job",
-    "zip": "job", "standing": "job", "asset": "asset", "delete_asset": "asset", "resend": "delivery",
+    "zip": "job", "asset": "asset", "delete_asset": "asset", "resend": "delivery",
 }  # fmt: skip
 #: Those that only ever see the owner's own, or none of it.
 _NO_ID: Final = {

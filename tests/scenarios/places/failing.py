@@ -22,7 +22,8 @@ import aiohttp
 import numpy as np
 from PIL import Image
 
-from genyard.app import PROVIDERS, Product, build, serve, working
+from genyard.app import Product, build, serve, working
+from genyard.app.places import PROVIDERS
 from genyard.jobs.model import AttemptState, Job, JobState
 from genyard.providers import Provider, State
 from genyard.providers.comfyui import ComfyUIProvider

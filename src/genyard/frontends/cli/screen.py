@@ -13,7 +13,7 @@ from rich.text import Text
 from genyard.frontends.cli.picture import as_blocks, fits
 
 if TYPE_CHECKING:
-    from genyard.jobs.model import Event, Standing
+    from genyard.jobs.model import Event
 
 _PREVIEW_COLUMNS: Final = 32
 
@@ -89,10 +89,6 @@ class Screen:
         self._state = event.kind
         self._tell(event.data.get("detail"), None)
         self._line()
-
-    def stand(self, standing: Standing) -> None:
-        """While it is queued."""
-        self._tell(standing.words, None)
 
     def show(self, picture: bytes) -> None:
         """An unfinished picture."""

@@ -7,7 +7,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from genyard.errors import GenyardError
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from genyard.jobs.model import Job
 
 Stops = asyncio.Queue[None]
-
-_QUEUE_LOOK_SECONDS: Final = 1.0
 
 
 async def follow(
@@ -104,22 +102,8 @@ async def _line() -> str:
 
 
 async def _watch(product: Product, job_id: UUID, screen: Screen) -> None:
-    queue = asyncio.create_task(_watch_queue(product, job_id, screen))
-    try:
-        async for event in product.studio.watch(job_id):
-            if "queued" not in (event.kind, event.data.get("state")):
-                queue.cancel()
-            screen.see(event)
-            if event.data.get("preview"):
-                with contextlib.suppress(GenyardError):  # the next one may have replaced it already
-                    screen.show(await product.studio.preview(job_id))
-    finally:
-        queue.cancel()
-        await asyncio.gather(queue, return_exceptions=True)
-
-
-async def _watch_queue(product: Product, job_id: UUID, screen: Screen) -> None:
-    while True:
-        await asyncio.sleep(_QUEUE_LOOK_SECONDS)
-        if (standing := await product.studio.standing(job_id)) is not None:
-            screen.stand(standing)
+    async for event in product.studio.watch(job_id):
+        screen.see(event)
+        if event.data.get("preview"):
+            with contextlib.suppress(GenyardError):  # the next one may have replaced it already
+                screen.show(await product.studio.preview(job_id))

@@ -24,7 +24,6 @@ from genyard.frontends.http import (
     webhooks,
 )
 from genyard.frontends.http.access import Access
-from genyard.frontends.http.bodies import JobBody
 from genyard.frontends.http.caller import Parts
 from genyard.frontends.http.envelope import Envelope
 from genyard.frontends.http.health import HealthBoard
@@ -85,7 +84,7 @@ def create_http_app(
     )
     app.add_middleware(Envelope, body_limit=_body_limit((limits or MediaLimits()).max_bytes))
     routes = [route for router in _ROUTERS for route in router.routes if isinstance(route, Route)]
-    errors.install(app, routes=routes, body_fields=list(JobBody.model_fields))
+    errors.install(app, routes=routes)
     for router in _ROUTERS:
         app.include_router(router)
     return app

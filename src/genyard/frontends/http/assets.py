@@ -164,7 +164,7 @@ async def _from_json(body: bytes) -> tuple[list[tuple[str, str, bytes]], list[st
         upload = UploadBody.model_validate(json.loads(body))
     except ValidationError as wrong:
         problems = [{**problem, "loc": ("body", *problem["loc"])} for problem in wrong.errors()]
-        raise from_validation(problems, list(UploadBody.model_fields)) from wrong
+        raise from_validation(problems, UploadBody) from wrong
     except (ValueError, RecursionError) as wrong:
         raise GenyardError(Code.request_invalid, "the body is not valid JSON") from wrong
     return [("data", upload.name, await asyncio.to_thread(_decode, upload.data))], upload.tags

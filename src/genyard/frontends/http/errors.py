@@ -8,12 +8,13 @@ What a code means, and who must act, is `genyard.errors`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, get_args
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
@@ -80,16 +81,17 @@ class HttpError(GenyardError):
         self.response_headers: Mapping[str, str] = response_headers or {}
 
 
-def install(app: FastAPI, *, routes: Sequence[Route], body_fields: Sequence[str]) -> None:
-    """Every error of the app leaves it in the one shape. `body_fields` are names to suggest for unknown ones."""
+def install(app: FastAPI, *, routes: Sequence[Route]) -> None:
+    """Every error of the app leaves it in the one shape."""
 
     async def on_genyard(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, GenyardError)
         return answer(error)
 
-    async def on_validation(_request: Request, error: Exception) -> JSONResponse:
+    async def on_validation(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return answer(from_validation(error.errors(), body_fields))
+        field = getattr(request.scope.get("route"), "body_field", None)
+        return answer(from_validation(error.errors(), field.field_info.annotation if field else None))
 
     async def on_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
@@ -120,9 +122,10 @@ def answer(error: GenyardError) -> JSONResponse:
     return JSONResponse(body, status, headers=headers)
 
 
-def from_validation(problems: Sequence[Mapping[str, Any]], body_fields: Sequence[str]) -> GenyardError:
-    """FastAPI's and pydantic's findings in our words: the first names the field, all are listed."""
-    told = [_describe(problem, body_fields) for problem in problems]
+def from_validation(problems: Sequence[Mapping[str, Any]], body: Any) -> GenyardError:
+    """FastAPI's and pydantic's findings in our words: the first names the field, all are listed. `body`: of which type
+    it should have been."""
+    told = [_describe(problem, body) for problem in problems]
     return GenyardError(
         Code.request_invalid,
         "; ".join(dict.fromkeys(message for _, message in told)),
@@ -131,16 +134,18 @@ def from_validation(problems: Sequence[Mapping[str, Any]], body_fields: Sequence
     )
 
 
-def _describe(problem: Mapping[str, Any], body_fields: Sequence[str]) -> tuple[str, str]:
+def _describe(problem: Mapping[str, Any], body: Any) -> tuple[str, str]:
     where, *path = [str(part) for part in problem["loc"]] or ["body"]
     kind = problem["type"]
     if kind == "json_invalid":
         return "", f"the body is not valid JSON: {problem['ctx']['error']} at character {path[0]}"
-    name = path[-1] if path else where
+    names = [number for number, part in enumerate(path) if not part.isdecimal()]
+    name = ".".join(path[names[-1] :] if names else [where, *path])  # an item of a list is called by the list
     field = ".".join(path)
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(name, body_fields, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(body_fields)}"
+        known = _fields_at(body, path[:-1])
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
         return field, f"there is no field {name!r} here; {hint}"
     if kind == "missing":
         return field, f"{name} is required" if path else "a JSON body is required"
@@ -148,6 +153,23 @@ def _describe(problem: Mapping[str, Any], body_fields: Sequence[str]) -> tuple[s
         return "", "the body must be a JSON object, sent as application/json"
     message = str(problem["msg"]).removeprefix("Value error, ")
     return field, f"{name}: {message[0].lower()}{message[1:]}"
+
+
+def _fields_at(body: Any, path: Sequence[str]) -> list[str]:
+    """Names of the fields that there are at this place of a body."""
+    models = list(_models(body))
+    for part in path:
+        if not part.isdecimal():
+            fields = [one.model_fields[part] for one in models if part in one.model_fields]
+            models = [model for field in fields for model in _models(field.annotation)]
+    return [name for model in models for name in model.model_fields]
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for one in get_args(annotation):
+        yield from _models(one)
 
 
 def _from_http(error: HTTPException, methods: Sequence[str]) -> GenyardError:

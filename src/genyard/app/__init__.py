@@ -1,4 +1,4 @@
-"""Composition root: settings in, a working product out. The only module that names concrete providers.
+"""Composition root: settings in, a working product out. Concrete providers are made in `places`.
 
 Entry points: `genyard.__main__` (the CLI), `Studio` (Python), `serve` (HTTP).
 """
@@ -15,10 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import SecretStr
-
+from genyard.app.places import PROVIDERS, MakeProvider, make_place
 from genyard.catalog import Catalog, load_catalog
-from genyard.catalog.pricing import Rates
 from genyard.database import Database, open_database
 from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import Assets
@@ -43,9 +41,7 @@ from genyard.ledger import Ledger
 from genyard.operations import OPERATIONS
 from genyard.owners import Owners
 from genyard.policy import Judge
-from genyard.providers import Provider
-from genyard.providers._http import Timeouts
-from genyard.routing import Endpoint, Routes
+from genyard.routing import Routes
 from genyard.settings import (
     EndpointSettings,
     PolicySettings,
@@ -58,156 +54,13 @@ from genyard.storage import LinkSigner, Storage, open_storage
 from genyard.studio import Studio as OpenStudio
 from genyard.studio.links import Links
 from genyard.studio.paying import Paying, sound
-from genyard.studio.places import Place, Places
+from genyard.studio.places import Places
 from genyard.studio.policy import Policy, ask_function, ask_url
 from genyard.studio.webhooks import Webhooks
 from genyard.telemetry import configure_logging
 
 if TYPE_CHECKING:
     from genyard.outbound import Outbound
-
-MakeProvider = Callable[[EndpointSettings, Settings], Provider]
-
-
-def _comfyui(endpoint: EndpointSettings, settings: Settings) -> Provider:
-    from genyard.providers.comfyui import ComfyUIProvider, Limits
-
-    seconds = endpoint.timeouts
-    return ComfyUIProvider(
-        url=endpoint.url,
-        key=_secret(endpoint.api_key),
-        timeouts=_timeouts(endpoint),
-        limits=Limits(image=seconds.image, video=seconds.video, poll=seconds.poll),
-        renamed=endpoint.files,
-        catalog=load_catalog(settings.bindings),
-    )
-
-
-def _preview(endpoint: EndpointSettings, settings: Settings) -> Provider:
-    from genyard.providers.preview import PreviewProvider
-
-    return PreviewProvider(at_once=endpoint.concurrency, limits=settings.limits)
-
-
-def _runpod(endpoint: EndpointSettings, settings: Settings) -> Provider:
-    from genyard.providers.runpod import RunPodProvider
-
-    return RunPodProvider(
-        endpoint_id=endpoint.endpoint_id,
-        protocol=endpoint.protocol,
-        key=_secret(endpoint.api_key) or "",
-        base_url=endpoint.url or "https://api.runpod.ai/v2",
-        renamed=endpoint.files,
-        declared_files=endpoint.model_files,
-        **_remote(endpoint, settings),
-    )
-
-
-def _scenario(endpoint: EndpointSettings, settings: Settings) -> Provider:
-    from genyard.providers.scenario import ScenarioProvider
-
-    return ScenarioProvider(
-        key=_secret(endpoint.api_key) or "",
-        secret=_secret(endpoint.api_secret) or "",
-        legacy=endpoint.legacy,
-        base_url=endpoint.url or "https://api.cloud.scenario.com/v1",
-        **_remote(endpoint, settings),
-    )
-
-
-def _replicate(endpoint: EndpointSettings, settings: Settings) -> Provider:
-    from genyard.providers.replicate import ReplicateProvider
-
-    return ReplicateProvider(
-        key=_secret(endpoint.api_key) or "",
-        base_url=endpoint.url or "https://api.replicate.com/v1",
-        webhook_secret=_secret(endpoint.webhook_secret),
-        **_remote(endpoint, settings),
-    )
-
-
-#: Far below what the places allow: they allow it to all programs of an account together.
-_CALLS_PER_SECOND: Mapping[str, float] = {"runpod": 20.0, "scenario": 5.0, "replicate": 10.0}
-
-
-def _remote(endpoint: EndpointSettings, settings: Settings) -> dict[str, Any]:
-    """What all places with a polled job API share."""
-    from genyard.outbound import Outbound
-    from genyard.providers._polling import Limits
-
-    seconds = endpoint.timeouts
-    trusted = [url for url in (endpoint.url, settings.storage.endpoint) if url]
-    return {
-        "timeouts": _timeouts(endpoint),
-        "limits": Limits(image=seconds.image, video=seconds.video, queue=seconds.queue, poll=seconds.poll),
-        "outbound": Outbound(trusted=trusted, connect=seconds.connect, silence=seconds.download),
-        "rates": _rates(endpoint),
-        "catalog": load_catalog(settings.bindings),
-        "calls_per_second": endpoint.calls_per_second or _CALLS_PER_SECOND[endpoint.kind],
-    }
-
-
-def _timeouts(endpoint: EndpointSettings) -> Timeouts:
-    return Timeouts(connect=endpoint.timeouts.connect, download=endpoint.timeouts.download)
-
-
-def _rates(endpoint: EndpointSettings) -> Rates:
-    return Rates(usd_per_second=endpoint.usd_per_second, usd_per_unit=endpoint.usd_per_unit)
-
-
-def _secret(value: SecretStr | None) -> str | None:
-    return value.get_secret_value() if value is not None else None
-
-
-#: kind → how an endpoint of it is made. A new kind of place is one more row.
-PROVIDERS: Mapping[str, MakeProvider] = {
-    "comfyui": _comfyui,
-    "preview": _preview,
-    "runpod": _runpod,
-    "scenario": _scenario,
-    "replicate": _replicate,
-}
-
-
-def _place(name: str, endpoint: EndpointSettings, provider: Provider, catalog: Catalog) -> Place:
-    bindings, models = _bindings(endpoint, catalog)
-    return Place(
-        endpoint=Endpoint(
-            name=name,
-            kind=endpoint.kind,
-            bindings=bindings,
-            models=models,
-            operations=frozenset(endpoint.operations),
-            missing=endpoint.missing,
-        ),
-        provider=provider,
-        capacity=endpoint.concurrency,
-        rates=_rates(endpoint),
-        daily_cap=endpoint.daily_cap_usd,
-        monthly_cap=endpoint.monthly_cap_usd,
-        assumed=endpoint.assumed_usd,
-        source=endpoint.source,
-        starts_per_minute=endpoint.starts_per_minute,
-        affinity=endpoint.affinity,
-    )
-
-
-def _bindings(endpoint: EndpointSettings, catalog: Catalog) -> tuple[str, frozenset[str]]:
-    """By which kind of bindings an endpoint goes, and which models are there. RunPod's public endpoints are known by
-    their ids, whatever variable names them."""
-    models = frozenset(endpoint.models)
-    if endpoint.kind == "scenario" and endpoint.legacy:
-        return "scenario-legacy", models
-    if endpoint.kind != "runpod":
-        return endpoint.kind, models
-    if endpoint.protocol == "comfyui":
-        return "comfyui", models
-    public = {
-        one.model
-        for one in catalog.of("runpod-public")
-        if one.wire.get("endpoint_id") == endpoint.endpoint_id
-    }
-    return ("runpod-public", frozenset(public)) if public else ("runpod", models)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,11 +123,10 @@ def _policy(settings: PolicySettings, outbound: _Receivers, clock: Callable[[], 
     if not settings.asks:
         return None
     if settings.url:
-        secret = _secret(settings.secret)
         ask = ask_url(
             outbound,
             settings.url,
-            secret=read_secret(secret) if secret else None,
+            secret=read_secret(settings.secret.get_secret_value()) if settings.secret else None,
             seconds=settings.time_limit,
             clock=clock,
         )
@@ -352,6 +204,53 @@ def _longest(endpoint: EndpointSettings) -> float:
     return sum(limits) + 2 * GIVE_UP_SECONDS
 
 
+async def _open_places(
+    settings: Settings, kinds: Mapping[str, MakeProvider], catalog: Catalog, jobs: Jobs
+) -> Places:
+    """The database learns which there are, and who may start how much there."""
+    places = Places(
+        [
+            make_place(name, endpoint, kinds[endpoint.kind](endpoint, settings), catalog)
+            for name, endpoint in settings.endpoints.items()
+        ],
+        jobs,
+        time.monotonic,
+    )
+    await places.save()
+    await jobs.endpoints.save_rules(
+        [{"name": name, **tier.model_dump()} for name, tier in settings.tiers.items()],
+        queue=settings.queue.limit,
+        patience=settings.queue.patience,
+    )
+    return places
+
+
+def _worker(
+    settings: Settings,
+    around: Surroundings,
+    places: Places,
+    live: Live,
+    callbacks: Callbacks,
+    keeper: Keeper,
+    pace: Pace | None,
+) -> Worker:
+    runner = Runner(
+        around=around,
+        live=live,
+        outputs=OutputStore(around.storage, settings.limits, folder=_incoming(settings)),
+        providers=places.providers,
+        pace=pace,
+    )
+    return Worker(
+        jobs=around.jobs,
+        runner=runner,
+        concurrency=settings.stage_concurrency,
+        callbacks=callbacks,
+        keeper=keeper,
+        lease=around.lease,
+    )
+
+
 @contextlib.asynccontextmanager
 async def build(
     settings: Settings,
@@ -367,7 +266,6 @@ async def build(
     `providers` replaces kinds of `PROVIDERS`: for people who bring a place of their own, and for tests. `lease`:
     seconds after which a worker that does not beat counts as frozen; the same for all workers of a database.
     """
-    kinds = {**PROVIDERS, **(providers or {})}
     async with open_database(settings) as database:
         jobs = Jobs(database)
         assets = Assets(database)
@@ -377,20 +275,7 @@ async def build(
         live = Live(database)
         storage = open_storage(settings)
         catalog = load_catalog(settings.bindings)
-        places = Places(
-            [
-                _place(name, endpoint, kinds[endpoint.kind](endpoint, settings), catalog)
-                for name, endpoint in settings.endpoints.items()
-            ],
-            jobs,
-            time.monotonic,
-        )
-        await places.save()
-        await jobs.endpoints.save_rules(
-            [{"name": name, **tier.model_dump()} for name, tier in settings.tiers.items()],
-            queue=settings.queue.limit,
-            patience=settings.queue.patience,
-        )
+        places = await _open_places(settings, {**PROVIDERS, **(providers or {})}, catalog, jobs)
         secret = await assets.secret("links", secrets.token_bytes(32))
         signer = LinkSigner(secret=secret)
         hooks = Hooks(secret=secret, base=settings.server.public_url)
@@ -403,13 +288,6 @@ async def build(
             hooks=hooks,
             clock=time.monotonic,
             lease=lease,
-        )
-        runner = Runner(
-            around=around,
-            live=live,
-            outputs=OutputStore(storage, settings.limits, folder=_incoming(settings)),
-            providers=places.providers,
-            pace=pace,
         )
         keeper = _keeper(settings, database, jobs, storage, asking, turnus)
         studio = OpenStudio(
@@ -438,14 +316,7 @@ async def build(
             link=_links(signer, settings.server, database.clock),
             tempo=tempo,
         )
-        worker = Worker(
-            jobs=jobs,
-            runner=runner,
-            concurrency=settings.stage_concurrency,
-            callbacks=callbacks,
-            keeper=keeper,
-            lease=lease,
-        )
+        worker = _worker(settings, around, places, live, callbacks, keeper, pace)
         try:
             yield Product(
                 settings=settings, studio=studio, owners=owners, jobs=jobs, worker=worker, keeper=keeper

@@ -309,7 +309,7 @@ class Yard:
         )
 
     async def thaw(self, hand: Hand) -> None:
-        await self.jobs.beat(hand.lock, hand.id)
+        await self.jobs.beat(hand.lock, hand.id, "thawed")
 
     async def sweep(self) -> None:
         await self.jobs.sweep(10.0)
@@ -388,7 +388,7 @@ class Yard:
         last = self.hands[-1]
         for _ in range(200):
             await self.time_passes()
-            await self.jobs.beat(last.lock, last.id)
+            await self.jobs.beat(last.lock, last.id, "last")
             await self.database.execute("UPDATE stages SET not_before = NULL")
             await self.jobs.sweep(10.0)
             self.held.clear()
@@ -551,5 +551,5 @@ async def test_at_the_same_moment(make_settings: MakeSettings, rounds: int, seed
             await asyncio.gather(*steps)
             await yard.check()
             for hand in yard.hands:
-                await yard.jobs.beat(hand.lock, hand.id)
+                await yard.jobs.beat(hand.lock, hand.id, "hand")
         await yard.drain()

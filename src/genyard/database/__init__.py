@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -27,7 +27,16 @@ Row = dict[str, Any]
 
 OLDEST_SERVER = 150000
 
+#: The database does not answer, or takes nothing: a standby, a full disk, rights that were taken away. Whoever can wait
+#: tries again.
+OUTAGES: Final = (
+    psycopg.OperationalError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.InsufficientPrivilege,
+)
+
 __all__ = [
+    "OUTAGES",
     "Connection",
     "Database",
     "Row",

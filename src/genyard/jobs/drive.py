@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-import psycopg
-
+from genyard.database import OUTAGES
 from genyard.errors import Code, GenyardError
 from genyard.jobs.hooks import Hooks
 from genyard.jobs.inputs import Inputs
@@ -182,7 +181,7 @@ class Drive:
             try:
                 state = await self._around.jobs.state(self._claim.job_id, self._claim.owner_id)
                 break
-            except psycopg.OperationalError:
+            except OUTAGES:
                 await asyncio.sleep(_OUTAGE_SECONDS)
         if state is JobState.canceling:
             self.want_cancel()
@@ -251,7 +250,7 @@ class Drive:
             asked_at = self._around.clock()
             try:
                 ours = await self._around.jobs.leave(self._claim, durable=blind)
-            except psycopg.OperationalError as broken:
+            except OUTAGES as broken:
                 # Whoever gave up here would leave the note, and nobody could know that nothing left.
                 _log.warning("a submission waits for the database", key=str(self._key), error=str(broken))
                 await asyncio.sleep(_OUTAGE_SECONDS)
@@ -268,7 +267,7 @@ class Drive:
             try:
                 recorded = await self._around.jobs.record_ref(self._claim, ref, durable=durable)
                 break
-            except psycopg.OperationalError as broken:
+            except OUTAGES as broken:
                 _log.warning("a submission waits to be noted", key=str(self._key), error=str(broken))
                 await asyncio.sleep(_OUTAGE_SECONDS)
         if not recorded:
@@ -372,7 +371,7 @@ class Drive:
                 self._preview_at = now
             else:
                 snapshot = replace(snapshot, preview=None)
-            with contextlib.suppress(psycopg.OperationalError):  # the next tick says it again
+            with contextlib.suppress(OUTAGES):  # the next tick says it again
                 self._preview = await self._publish(snapshot, self._preview)
         self._saying = None
 

@@ -85,7 +85,7 @@ class Live:
                     self._listening.set()
                     self._everybody(Notice(kind="look", text=""))
                     await self._read(connection)
-            except psycopg.OperationalError as broken:
+            except (psycopg.Error, ValueError) as broken:
                 _log.warning("the listening connection broke", error=str(broken))
                 broken_off = True
                 await asyncio.sleep(0.5)

@@ -496,7 +496,9 @@ WHERE state = 'ready' AND not_before > now();
 INSERT INTO workers (name) VALUES (%(name)s) RETURNING id;
 
 -- name: beat
-UPDATE workers SET beat_at = now() WHERE id = %(id)s;
+-- Also of one whose row was forgotten while it was away: without it, others would take all its runs for a dead one's.
+INSERT INTO workers (id, name) OVERRIDING SYSTEM VALUE VALUES (%(id)s, %(name)s)
+ON CONFLICT (id) DO UPDATE SET beat_at = now();
 
 -- name: forget_worker
 DELETE FROM workers WHERE id = %(id)s;
@@ -516,7 +518,8 @@ WITH left_behind AS (
         SELECT id FROM procrastinate_workers WHERE last_heartbeat < now() - interval '1 minute'))
 )
 DELETE FROM workers w WHERE w.beat_at < now() - interval '1 minute'
-  AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 7264 AND l.objid = w.id::oid);
+  AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 7264 AND l.objid = w.id::oid
+                  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()));
 
 -- name: save_endpoint
 INSERT INTO endpoints (name, kind, capacity, daily_cap_usd, monthly_cap_usd, starts_per_minute, affinity_seconds,

@@ -20,8 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID, uuid4
 
-import psycopg
-
+from genyard.database import OUTAGES
 from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import NewOutput
 from genyard.jobs.drive import DETACHED, Drive, FenceLost, Meter, Surroundings, even_if_stopped, to_the_end
@@ -139,7 +138,7 @@ class Runner:
         except GenyardError as error:
             failed = self._failed(claim, Outcome(state=AttemptState.failed, error=error), error)
             await even_if_stopped(failed, self._pace.stopping)  # nobody else knows that nothing runs
-        except psycopg.OperationalError:
+        except OUTAGES:
             raise
         except Exception as defect:  # noqa: BLE001 (a defect must end the job, not leave it open)
             _log.exception("a defect ended the job", stage=str(stage_id), job=str(claim.job_id))

@@ -427,8 +427,8 @@ class Jobs:
         number: int = row["id"]
         return number
 
-    async def beat(self, connection: Connection, worker_id: int) -> None:
-        await connection.execute(_SQL("beat"), {"id": worker_id})
+    async def beat(self, connection: Connection, worker_id: int, name: str) -> None:
+        await connection.execute(_SQL("beat"), {"id": worker_id, "name": name})
 
     async def forget_worker(self, worker_id: int) -> None:
         await self._row("forget_worker", id=worker_id)

@@ -20,7 +20,7 @@ import psycopg
 from procrastinate.connector import Notify
 from psycopg_pool import AsyncConnectionPool
 
-from genyard.database import Connection
+from genyard.database import OUTAGES, Connection
 from genyard.jobs.callbacks.sender import Callbacks
 from genyard.jobs.housekeeping.keeper import Keeper
 from genyard.jobs.runner import Runner
@@ -65,7 +65,7 @@ class Worker:
         name = f"{socket.gethostname()}:{os.getpid()}"
         worker_id = await _outlasting(lambda: self._jobs.register_worker(name))
         try:
-            async with self._alive(worker_id):
+            async with self._alive(worker_id, name):
                 await _outlasting(lambda: self._jobs.sweep(self._lease, worker_id))
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._sweep(worker_id))
@@ -74,7 +74,8 @@ class Worker:
                     group.create_task(self._drive(worker_id, ready or asyncio.Event()))
         finally:
             await self._runner.handed_on()
-            await self._jobs.forget_worker(worker_id)
+            with contextlib.suppress(psycopg.Error):  # then whoever sweeps next forgets it
+                await self._jobs.forget_worker(worker_id)
 
     async def _drive(self, worker_id: int, ready: asyncio.Event) -> None:
         """The engine gives up where the database is not as it left it (its own row was pruned while this process was
@@ -123,14 +124,14 @@ class Worker:
     async def _run(self, stage_id: UUID, epoch: int, worker_id: int) -> None:
         try:
             await self._runner.run(stage_id, epoch, worker_id)
-        except psycopg.OperationalError as broken:
+        except OUTAGES as broken:
             _log.warning(
                 "the database broke off; the stage is handed back", stage=str(stage_id), error=str(broken)
             )
             while True:
                 try:
                     return await self._jobs.hand_back(stage_id, epoch)
-                except psycopg.OperationalError:
+                except OUTAGES:
                     await asyncio.sleep(_SWEEP_SECONDS)
 
     async def _sweep(self, worker_id: int) -> None:
@@ -139,15 +140,15 @@ class Worker:
             await self._locked.wait()
             try:
                 due = await self._jobs.sweep(self._lease, worker_id)
-            except psycopg.OperationalError as broken:
+            except psycopg.Error as broken:
                 _log.warning("the sweep failed; it comes again", error=str(broken))
                 due = None
             await asyncio.sleep(min(_SWEEP_SECONDS, max(0.02, due if due is not None else _SWEEP_SECONDS)))
 
     @contextlib.asynccontextmanager
-    async def _alive(self, worker_id: int) -> AsyncIterator[None]:
+    async def _alive(self, worker_id: int, name: str) -> AsyncIterator[None]:
         first = await _outlasting(lambda: self._lock(worker_id))
-        task = asyncio.create_task(self._beat(worker_id, first), name="genyard-alive")
+        task = asyncio.create_task(self._beat(worker_id, name, first), name="genyard-alive")
         try:
             yield
         finally:
@@ -156,23 +157,28 @@ class Worker:
 
     async def _lock(self, worker_id: int) -> Connection:
         connection = await self._jobs.database.connect()
-        await connection.execute("SELECT pg_advisory_lock(%s, %s)", (_LOCK_CLASS, worker_id))
+        try:
+            await connection.execute("SELECT pg_advisory_lock(%s, %s)", (_LOCK_CLASS, worker_id))
+        except BaseException:
+            await connection.close()
+            raise
         self._locked.set()
         return connection
 
-    async def _beat(self, worker_id: int, connection: Connection) -> None:
+    async def _beat(self, worker_id: int, name: str, connection: Connection) -> None:
         """On the connection that holds the lock: when it breaks, the lock is gone and must be taken again."""
         try:
             while True:
                 try:
-                    await self._jobs.beat(connection, worker_id)
+                    await self._jobs.beat(connection, worker_id, name)
                     async for _ in connection.notifies(timeout=self._lease / _BEATS_PER_LEASE):
                         pass  # nobody tells it anything: this sleep ends at once when the connection breaks
-                except psycopg.OperationalError as broken:
+                except psycopg.Error as broken:
                     self._locked.clear()
+                    await connection.close()
                     _log.warning("the worker's lock was lost; taking it again", error=str(broken))
                     await asyncio.sleep(0.5)
-                    with contextlib.suppress(psycopg.OperationalError):
+                    with contextlib.suppress(psycopg.Error):
                         connection = await self._lock(worker_id)
         finally:
             await connection.close()
@@ -183,7 +189,7 @@ async def _outlasting(work: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await work()
-        except psycopg.OperationalError as broken:
+        except OUTAGES as broken:
             _log.warning("the worker waits for the database", error=str(broken))
             await asyncio.sleep(_OUTAGE_SECONDS)
 
@@ -222,7 +228,7 @@ class _Connector(procrastinate.PsycopgConnector):
             try:
                 return await work()
             except procrastinate.exceptions.ConnectorException as broken:
-                if not self.patient or not isinstance(broken.__cause__, psycopg.OperationalError):
+                if not self.patient or not isinstance(broken.__cause__, OUTAGES):
                     raise
                 await asyncio.sleep(_OUTAGE_SECONDS)
 

@@ -14,8 +14,6 @@ from collections.abc import AsyncIterator
 from typing import Final
 from uuid import UUID
 
-import psycopg
-
 from genyard.jobs.live import Live, next_notice
 from genyard.jobs.model import Event, JobState, Standing
 from genyard.jobs.store import Jobs
@@ -85,7 +83,7 @@ class Watching:
         pause: float | None = None
         try:
             while True:
-                with contextlib.suppress(psycopg.OperationalError):  # the next one may go through
+                with contextlib.suppress(*OUTAGES):  # the next one may go through
                     grace = await self._jobs.watched(job_id)
                     if grace is None:
                         pause = None
@@ -94,7 +92,7 @@ class Watching:
                 await asyncio.sleep(pause or 1.0)
         finally:
             if pause is not None:
-                with contextlib.suppress(psycopg.OperationalError):
+                with contextlib.suppress(*OUTAGES):
                     await self._jobs.watched(job_id)
 
 

@@ -46,10 +46,20 @@ class Outage:
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
             )
 
+    async def read_only(self, on: bool) -> None:
+        """As a standby that has just taken over, or a host that protects a disk which is full."""
+        name = urlsplit(self.url).path.strip("/")
+        async with await psycopg.AsyncConnection.connect(self.server, autocommit=True) as admin:
+            await admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {on}")  # type: ignore[call-overload]
+            await admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+            )
+
     async def end(self) -> None:
         name = urlsplit(self.url).path.strip("/")
         async with await psycopg.AsyncConnection.connect(self.server, autocommit=True) as admin:
             await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")  # type: ignore[call-overload]
+            await admin.execute(f"ALTER DATABASE {name} RESET ALL")  # type: ignore[call-overload]
         self.over.set()
 
 
@@ -100,6 +110,50 @@ async def test_a_worker_and_its_runs_outlive_an_outage(make_settings: MakeSettin
     assert [one.state for one in ended.attempts] == [AttemptState.succeeded]
     assert len(place.submitted) == 2
     assert row == {"epoch": 1}, "nobody else had to take it up"
+
+
+async def test_a_worker_and_its_runs_outlive_a_database_that_takes_nothing(
+    make_settings: MakeSettings, postgres: str
+) -> None:
+    """Neither its engine, its heart, its sweeps nor its ear end; what came back from the place meanwhile is kept."""
+    place = ScriptedProvider(says=[RUNNING])
+    async with product_with(make_settings, place, postgres) as (product, outage):
+        with capture_logs() as logs:
+            async with working(product):
+                first = (await product.studio.submit(REQUEST)).job
+                await place.observing.wait()
+                await outage.read_only(True)
+                events = ("the sweep failed; it comes again", "the worker's lock was lost; taking it again")
+                await until(lambda: all(sum(one["event"] == what for one in logs) >= 2 for what in events))
+                place.says = [succeeded()]
+                await outage.read_only(False)
+                ended = await ended_of(product, first.id)
+                second = (await product.studio.submit(REQUEST)).job
+                also = await ended_of(product, second.id)
+                [worker] = await product.jobs.workers()
+    assert (ended.state, also.state) == (JobState.succeeded, JobState.succeeded)
+    assert worker["alive"]
+    assert len(place.submitted) == 2
+
+
+async def test_a_worker_that_was_forgotten_while_it_was_away_is_known_again(
+    make_settings: MakeSettings, postgres: str
+) -> None:
+    """After an outage of minutes another one sweeps first: what this one runs is not taken from it for ever."""
+    place = ScriptedProvider(says=[RUNNING])
+    async with product_with(make_settings, place, postgres) as (product, _), working(product):
+        await product.jobs.database.execute("DELETE FROM workers")
+        async with asyncio.timeout(10):
+            while not await product.jobs.workers():  # noqa: ASYNC110 (its heart tells nobody)
+                await asyncio.sleep(0.05)
+        job = (await product.studio.submit(REQUEST)).job
+        await place.observing.wait()
+        await product.jobs.sweep(10.0)
+        place.says = [succeeded()]
+        ended = await ended_of(product, job.id)
+        row = await product.jobs.database.row("SELECT epoch FROM stages")
+    assert ended.state is JobState.succeeded
+    assert row == {"epoch": 1}, "nobody took it for a dead worker's"
 
 
 @dataclass(kw_only=True)

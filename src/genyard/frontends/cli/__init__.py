@@ -74,11 +74,12 @@ def _guarded(load: Load, given: list[str]) -> int:
 
 
 def _is_of_the_database(defect: Exception) -> bool:
-    """psycopg.OperationalError, by name: most commands never load psycopg."""
-    known = type(defect).__mro__
-    return any(
-        (one.__module__.partition(".")[0], one.__name__) == ("psycopg", "OperationalError") for one in known
-    )
+    """An outage, but most commands never load psycopg."""
+    if "psycopg" not in sys.modules:
+        return False
+    from genyard.database import OUTAGES
+
+    return isinstance(defect, OUTAGES)
 
 
 def _require_words(given: list[str]) -> None:

@@ -9,11 +9,11 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-import psycopg
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from genyard.database import OUTAGES
 from genyard.errors import Code, GenyardError
 from genyard.frontends.http.errors import HttpError, answer
 from genyard.telemetry import bind_trace, get_logger, new_trace_id
@@ -85,7 +85,7 @@ class Envelope:
 def _told(defect: Exception, path: str) -> GenyardError:
     """What is said of a failure that nobody expected. The log is not told a hook's path: who knows it may call it."""
     where = "/hooks" if path.startswith("/hooks/") else path
-    if isinstance(defect, psycopg.OperationalError):
+    if isinstance(defect, OUTAGES):
         _log.warning("the database did not answer", path=where, error=str(defect))
         return GenyardError(
             Code.storage_failed,

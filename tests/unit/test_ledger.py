@@ -263,7 +263,10 @@ def machine_on(database: Database, run: Any) -> type[RuleBasedStateMachine]:
                 told = run(ledger.statement(owner, limit=1000))
                 assert sum(one.change for one in told) == self.books.available[owner]
                 assert not told or told[0].balance == self.books.available[owner]
+                assert not told or told[-1].balance == told[-1].change
                 assert all(one.balance is not None and one.balance >= 0 for one in told)
+                half = told[len(told) // 2 - 1].id if len(told) > 1 else None
+                assert run(ledger.statement(owner, before=half, limit=1000)) == told[len(told) // 2 :]
 
     return Machine
 

@@ -371,7 +371,7 @@ class Drive:
                 self._preview_at = now
             else:
                 snapshot = replace(snapshot, preview=None)
-            with contextlib.suppress(OUTAGES):  # the next tick says it again
+            with contextlib.suppress(*OUTAGES):  # the next tick says it again
                 self._preview = await self._publish(snapshot, self._preview)
         self._saying = None
 

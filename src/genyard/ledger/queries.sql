@@ -30,14 +30,20 @@ SELECT id, owner_id, kind, source, target, amount, job_id, reason, actor, key, a
 FROM movements WHERE key = %(key)s;
 
 -- name: statement
--- Newest first, each with what was available after it.
-SELECT * FROM (
+-- Newest first, each with what was available after it: counted back from what is available now, so that the newest page
+-- of a long book reads no more than itself.
+WITH page AS (
     SELECT id, owner_id, kind, source, target, amount, job_id, reason, actor, key, at,
-           sum(CASE 'available' WHEN target THEN amount WHEN source THEN -amount ELSE 0 END) OVER (ORDER BY id)::bigint
-           AS balance
-    FROM movements WHERE owner_id = %(owner_id)s) m
-WHERE %(before)s::bigint IS NULL OR id < %(before)s
-ORDER BY id DESC LIMIT %(limit)s;
+           CASE 'available' WHEN target THEN amount WHEN source THEN -amount ELSE 0 END AS change
+    FROM movements WHERE owner_id = %(owner_id)s AND (%(before)s::bigint IS NULL OR id < %(before)s)
+    ORDER BY id DESC LIMIT %(limit)s
+), newer AS (
+    SELECT coalesce(sum(CASE 'available' WHEN target THEN amount WHEN source THEN -amount ELSE 0 END), 0) AS change
+    FROM movements WHERE owner_id = %(owner_id)s AND id >= %(before)s::bigint
+)
+SELECT p.id, p.owner_id, p.kind, p.source, p.target, p.amount, p.job_id, p.reason, p.actor, p.key, p.at,
+       (b.available - newer.change - sum(p.change) OVER (ORDER BY p.id DESC) + p.change)::bigint AS balance
+FROM page p JOIN balances b USING (owner_id), newer ORDER BY p.id DESC;
 
 -- name: totals
 -- Of each account. Their sum is zero.

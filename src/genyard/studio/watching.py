@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 from uuid import UUID
 
+from genyard.database import OUTAGES
 from genyard.jobs.live import Live, next_notice
 from genyard.jobs.model import Event, JobState, Standing
 from genyard.jobs.store import Jobs

@@ -162,9 +162,8 @@ def _is_played(kind: Kind, point: Point) -> bool:
 
 
 def _is_possible(case: Case) -> bool:
-    if (
-        case.kind.start is None
-    ):  # the built-in renderer is in the worker itself: no network, nothing to restart
+    if case.kind.start is None:
+        # the built-in renderer is in the worker itself: no network, nothing to restart
         if case.fault in (Fault.network, Fault.answer, Fault.restart) or case.moment == "arrived":
             return False
         if case.passing.startswith("jobs.record_progress"):

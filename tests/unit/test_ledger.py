@@ -428,9 +428,8 @@ async def test_whatever_comes_at_the_same_moment_the_books_balance(database: Dat
         told = await asyncio.gather(*steps, return_exceptions=True)
         for one in told:
             if isinstance(one, psycopg.Error):
-                assert one.sqlstate in ("GY002", "23503"), (
-                    one
-                )  # too poor; an output of a job that was just deleted
+                # too poor; an output of a job that was just deleted
+                assert one.sqlstate in ("GY002", "23503"), one
             elif isinstance(one, BaseException):
                 assert isinstance(one, GenyardError), one
                 assert one.code in (Code.request_conflict, Code.credits_insufficient)

@@ -78,9 +78,8 @@ class Live:
                 connection = await self._database.connect()
                 async with connection:
                     await connection.execute("LISTEN genyard")
-                    if (
-                        broken_off
-                    ):  # then the pool's connections are dead, too, and each would cost somebody a failure
+                    if broken_off:
+                        # the pool's connections are dead, too, and each would cost somebody a failure
                         await self._database.pool.check()
                     self._listening.set()
                     self._everybody(Notice(kind="look", text=""))
@@ -106,9 +105,8 @@ class Live:
 async def next_notice(queue: asyncio.Queue[Notice]) -> Notice:
     """The next one; after a long silence a reason to look, in case a notification was lost in a crash."""
     try:
-        async with asyncio.timeout(
-            _SILENCE_SECONDS
-        ):  # not wait_for: it may swallow a cancel (before Python 3.12)
+        # not wait_for: until Python 3.12 it forgets a cancel that comes together with what it waits for
+        async with asyncio.timeout(_SILENCE_SECONDS):
             return await queue.get()
     except TimeoutError:
         return Notice(kind="look", text="")

@@ -37,9 +37,8 @@ def parse_openings(text: str) -> list[Opening]:
 
 
 def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for line, row in enumerate(
-        text.split("\n"), start=1
-    ):  # splitlines would break at U+2028, which JSON may hold
+    # splitlines would break at U+2028, which JSON may hold
+    for line, row in enumerate(text.split("\n"), start=1):
         if not row.strip():
             continue
         try:

@@ -53,7 +53,8 @@ _NOTES: Final = """\
 - **lost** is possible only from `jobs.leave after` (it is written that the submission leaves) to the stored reference.
   Where a worker dies before, nothing was sent, and the next one submits; where it dies later, the run is observed on. A
   place that can be asked (ComfyUI, by `prompt_id`) is asked, so nothing is lost there.
-- The built-in renderer draws in the worker's own process: whoever takes over draws again (✓ +1). It costs nobody money.
+- The built-in renderer draws in the worker's own process: whoever takes over draws again (✓ +1); after a stop in good
+  order that is what was just being drawn, if anything. It costs nobody money.
 - A worker may also be frozen in the microseconds between its last look at the fence and the wire. No fence can close
   that: the run is bought then, and its attempt is `lost` or found, as above.
 - A killed worker's stages are taken up by the next sweep (every second) of any worker, a frozen one's after the lease

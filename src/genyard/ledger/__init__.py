@@ -316,7 +316,7 @@ def _values(
 
 def _key(kind: str, key: str | None) -> str:
     """Keys of different kinds never meet."""
-    return f"{kind}:{_text(key, 'key') if key else uuid4()}"
+    return f"{kind}:{_text(key, 'Idempotency-Key') if key else uuid4()}"
 
 
 def _text(text: str, field: str) -> str:
@@ -338,7 +338,7 @@ def _other(found: Movement) -> GenyardError:
     return GenyardError(
         Code.request_conflict,
         f"under this key another movement was made ({found.kind} of {found.amount}, number {found.id}); take a new key",
-        field="key",
+        field="Idempotency-Key",
         context={"movement": found.id},
     )
 
@@ -348,12 +348,14 @@ def _not_refundable(job_id: UUID, refused: psycopg.Error) -> Exception:
         return refused
     told = json.loads(refused.diag.message_detail or "{}")
     charged, refunded = told["charged"], told["refunded"]
-    left = (
-        f"it was charged {charged}, of which {refunded} are refunded" if charged else "it was charged nothing"
+    why = (
+        f"cannot be refunded so much: it was charged {charged}, of which {refunded} are refunded"
+        if charged
+        else "was charged nothing"
     )
     return GenyardError(
         Code.request_conflict,
-        f"job {job_id} cannot be refunded so much: {left}",
+        f"job {job_id} {why}",
         field="credits",
         context={"charged": charged, "refunded": refunded},
     )

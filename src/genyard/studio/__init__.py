@@ -336,6 +336,10 @@ class Studio:
         require_filters(limit, {})
         return await self.ledger.statement(owner_id, limit=limit, before=before)
 
+    async def budget(self, *, owner_id: UUID = LOCAL_OWNER) -> Mapping[str, Any]:
+        """What an owner may spend at paid places, and has spent: see `Paying.budget`."""
+        return await self._paying.budget(owner_id)
+
     # ---- assets ----
 
     async def upload(

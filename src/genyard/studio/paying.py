@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 from genyard.catalog import Catalog
@@ -37,6 +38,24 @@ class Paying:
             price=self._prices.price(_steps(planned), owner.tier) if self._prices and pays else None,
             budget=self._budgets.of(owner.tier),
         )
+
+    async def budget(self, owner_id: UUID) -> dict[str, Any]:
+        """The owner's tier; for the day and the month (UTC) what it may spend in US dollars (None: no limit but the
+        endpoints' own), whether that is said of this owner alone, and what is spent or held."""
+        told = await self._ledger.budget(owner_id)
+        general = self._budgets.of(told["tier"])
+        periods = {
+            period: {
+                "budget_usd": getattr(general, name) if told[name] is None else told[name],
+                "own": told[name] is not None,
+                "spent_usd": told[spent],
+            }
+            for period, name, spent in (
+                ("day", "daily_usd", "spent_today"),
+                ("month", "monthly_usd", "spent_this_month"),
+            )
+        }
+        return {"tier": told["tier"], "periods": periods}
 
 
 def sound(settings: CreditSettings, catalog: Catalog) -> CreditSettings:

@@ -181,6 +181,8 @@ def _seconds(value: Any) -> float | None:
         return None
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= 30 * 86_400:
         raise GenyardError(
-            Code.request_invalid, "expires_in is a number of seconds, at most 30 days", field="expires_in"
+            Code.request_invalid,
+            "expires_in is a number of seconds above 0, at most 30 days",
+            field="expires_in",
         )
     return float(value)

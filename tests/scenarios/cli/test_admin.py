@@ -17,7 +17,7 @@ async def test_an_endpoint_is_paused_and_goes_on(cli: Cli) -> None:
         assert paused.status == 0
         [row] = (await cli("admin", "--json")).document["endpoints"]
         assert (row["endpoint"], row["paused_why"]) == ("preview", "new GPU")
-        assert "paused" in (await cli("admin")).out
+        assert "preview is paused: new GPU" in (await cli("admin")).out
         assert "paused since" in (await cli("doctor")).out
         made = (await cli("generate", "a slime", "--size", "64x64", "--detach", "--json")).document
         shown = (await cli("jobs", "show", made["id"], "--json")).document

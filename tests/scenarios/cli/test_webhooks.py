@@ -7,9 +7,24 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from genyard.app import build
+from genyard.settings import load_settings
 from support.receiver import Receiver
 
 from .conftest import Cli
+
+
+@pytest.mark.long
+async def test_callbacks_of_anothers_job_are_found_by_the_end_of_its_id(cli: Cli) -> None:
+    async with build(load_settings(cli.environment, cli.folder)) as product:
+        _, key = await product.owners.create_key("ada")
+        body = {"operation": "txt2img", "parameters": {"prompt": "a slime"}}
+        ada = await product.owners.owner_of(key)
+        made = await product.studio.submit(body, owner_id=ada)
+        await product.studio.cancel(made.job.id, owner_id=ada)
+    end = str(made.job.id)[-8:]
+    assert (await cli("webhooks", "list", "--job", end, "--owner", "ada")).status == 0
+    assert (await cli("webhooks", "list", "--job", end)).status == 3
 
 
 @pytest.mark.long

@@ -19,6 +19,8 @@ ADMIN_ROUTES = [
     ("POST", "/v1/admin/credits", {"owner": "alice", "kind": "grant", "credits": 5}),
     ("POST", "/v1/admin/credits/refunds", {"job_id": str(uuid4())}),
     ("GET", "/v1/admin/credits/reconciliation", None),
+    ("GET", "/v1/admin/budgets?owner=alice", None),
+    ("PUT", "/v1/admin/budgets", {"owner": "alice", "daily_usd": 1}),
 ]
 
 
@@ -52,7 +54,11 @@ async def test_a_job_is_paid_from_what_was_bought(shop: Product, local: Client) 
     other = await boss.post(
         "/v1/admin/credits", json={**bought, "credits": 6}, headers={"Idempotency-Key": "bill-7"}
     )
-    assert (other.status, other.error["code"]) == (409, "request.conflict")
+    assert (other.status, other.error["code"], other.error["field"]) == (
+        409,
+        "request.conflict",
+        "Idempotency-Key",
+    )
 
     assert (await alice.post("/v1/estimate", json=small(count=2))).json["credits"] == 4
     refused = await alice.post("/v1/jobs", json=small(count=3))
@@ -105,8 +111,23 @@ async def test_a_refund_is_booked_once_and_only_of_what_was_charged(shop: Produc
     told = (await alice.get(f"/v1/jobs/{job['id']}")).json
     assert told["credits"] == {"price": 4, "reserved": 0, "charged": 4, "refunded": 4}
     never = await boss.post(path, json={"job_id": str(uuid4())})
-    assert (never.status, never.error["code"]) in ((404, "request.not_found"), (409, "request.conflict"))
+    assert (never.status, never.error["code"]) == (409, "request.conflict")
+    assert "was charged nothing" in never.error["message"]
     assert (await boss.get("/v1/admin/credits/reconciliation")).json["balanced"] is True
+
+
+async def test_an_owner_has_a_budget_of_its_own_until_it_is_taken_away(shop: Product, local: Client) -> None:
+    await keyed(shop, local, "alice")
+    boss = await keyed(shop, local, "boss", admin=True)
+    given = await boss.call("PUT", "/v1/admin/budgets", json={"owner": "alice", "daily_usd": 1.5})
+    assert given.json["day"] == {"budget_usd": 1.5, "own": True, "spent_usd": 0}
+    assert given.json["month"] == {"budget_usd": None, "own": False, "spent_usd": 0}
+    assert (await boss.get("/v1/admin/budgets?owner=alice")).json == given.json
+    await boss.call("PUT", "/v1/admin/budgets", json={"owner": "alice"})
+    assert (await boss.get("/v1/admin/budgets?owner=alice")).json["day"]["own"] is False
+    negative = await boss.call("PUT", "/v1/admin/budgets", json={"owner": "alice", "daily_usd": -1})
+    assert (negative.status, negative.error["field"]) == (422, "daily_usd")
+    assert (await boss.get("/v1/admin/budgets?owner=nobody")).status == 404
 
 
 @pytest.mark.parametrize(("method", "path", "body"), ADMIN_ROUTES)

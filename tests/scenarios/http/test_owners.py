@@ -67,6 +67,8 @@ ADMIN: Final[Mapping[tuple[str, str], Any]] = {
     ("POST", "/v1/admin/credits"): {"owner": "OWNER", "kind": "grant", "credits": 5},
     ("POST", "/v1/admin/credits/refunds"): {"job_id": "JOB"},
     ("GET", "/v1/admin/credits/reconciliation"): None,
+    ("GET", "/v1/admin/budgets"): None,
+    ("PUT", "/v1/admin/budgets"): {"owner": "OWNER", "daily_usd": 5},
     ("GET", "/v1/admin/status"): None,
     ("POST", "/v1/admin/endpoints/{name}/pause"): None,
     ("POST", "/v1/admin/endpoints/{name}/resume"): None,
@@ -345,7 +347,7 @@ _ID: Final = {
 }  # fmt: skip
 #: Those that only ever see the owner's own, or none of it.
 _NO_ID: Final = {
-    "estimate", "submit", "make", "jobs", "assets", "upload", "balance", "statement", "deliveries", "secret",
+    "estimate", "submit", "make", "jobs", "assets", "upload", "balance", "budget", "statement", "deliveries", "secret",
     "rotate_secret",
 }  # fmt: skip
 

@@ -175,6 +175,9 @@ def _print_queues(queues: Sequence[Row], spending: Mapping[str, str]) -> None:
     ]
     names = ("endpoint", "is", "running", "waiting", "owners", "oldest", "suspects", "today", "model")
     print_rows(names, rows, {"paused": "yellow"})
+    for row in queues:
+        if row["paused_why"]:
+            typer.echo(f"{row['endpoint']} is paused: {row['paused_why']}")
 
 
 def _span(seconds: float | None) -> str:
@@ -186,7 +189,7 @@ def _span(seconds: float | None) -> str:
 async def _pause(session: Session) -> None:
     name = session.options["endpoint"]
     async with session.open() as product:
-        await product.jobs.endpoints.pause(name, session.options["why"])
+        await product.studio.pause(name, session.options["why"])
     if session.as_json:
         print_json({"endpoint": name, "paused": True})
     else:
@@ -196,7 +199,7 @@ async def _pause(session: Session) -> None:
 async def _resume(session: Session) -> None:
     name = session.options["endpoint"]
     async with session.open() as product:
-        await product.jobs.endpoints.resume(name)
+        await product.studio.resume(name)
     if session.as_json:
         print_json({"endpoint": name, "paused": False})
     else:

@@ -55,43 +55,23 @@ def statement(
     perform(context, _statement)
 
 
-@credits_app.command()
-def grant(
-    context: typer.Context,
-    owner: Owner,
-    amount: Amount,
-    reason: Reason = "",
-    key: Key = None,
-    json: o.Json = False,
-) -> None:
-    """Give credits for nothing."""
-    perform(context, lambda session: _give(session, "grant"))
+def _add_gift(kind: Gift, summary: str) -> None:
+    def gift(
+        context: typer.Context,
+        owner: Owner,
+        amount: Amount,
+        reason: Reason = "",
+        key: Key = None,
+        json: o.Json = False,
+    ) -> None:
+        perform(context, lambda session: _give(session, kind, session.options["amount"]))
+
+    credits_app.command(name=kind, help=summary)(gift)
 
 
-@credits_app.command()
-def purchase(
-    context: typer.Context,
-    owner: Owner,
-    amount: Amount,
-    reason: Reason = "",
-    key: Key = None,
-    json: o.Json = False,
-) -> None:
-    """Credits that were paid for; take the bill's number as --key."""
-    perform(context, lambda session: _give(session, "purchase"))
-
-
-@credits_app.command()
-def bonus(
-    context: typer.Context,
-    owner: Owner,
-    amount: Amount,
-    reason: Reason = "",
-    key: Key = None,
-    json: o.Json = False,
-) -> None:
-    """Give credits for something: a referral, a voucher."""
-    perform(context, lambda session: _give(session, "bonus"))
+_add_gift("grant", "Give credits for nothing.")
+_add_gift("purchase", "Credits that were paid for; take the bill's number as --key.")
+_add_gift("bonus", "Give credits for something: a referral, a voucher.")
 
 
 @credits_app.command()
@@ -104,7 +84,7 @@ def correct(
     json: o.Json = False,
 ) -> None:
     """Put right what was booked wrong: movements are never changed."""
-    perform(context, lambda session: _give(session, "correction"))
+    perform(context, lambda session: _give(session, "correction", session.options["by"]))
 
 
 @credits_app.command()
@@ -174,7 +154,7 @@ async def _statement(session: Session) -> None:
 
     rows = [
         (
-            f"{one.at:%Y-%m-%d %H:%M}",
+            f"{one.at.astimezone():%Y-%m-%d %H:%M}",
             one.kind,
             str(one.amount),
             f"{one.change:+d}" if one.change else "",
@@ -188,14 +168,14 @@ async def _statement(session: Session) -> None:
     print_rows(("when", "what", "credits", "change", "balance", "job", "reason", "by"), rows, {})
 
 
-async def _give(session: Session, kind: Gift) -> None:
+async def _give(session: Session, kind: Gift, credits: int) -> None:
     options = session.options
     async with session.open() as product:
         ledger = product.studio.ledger
         moved = await ledger.give(
             await ledger.owner_named(options["owner"]),
             kind,
-            options["by"] if kind == "correction" else options["amount"],
+            credits,
             reason=options["reason"],
             actor=_ACTOR,
             key=options["key"],
@@ -258,28 +238,21 @@ async def _budget(session: Session) -> None:
 
     owner, options = session.options["owner"], session.options
     async with session.open() as product:
-        ledger = product.studio.ledger
-        owner_id = await ledger.owner_named(owner)
-        told = await ledger.budget(owner_id)
+        studio = product.studio
+        owner_id = await studio.ledger.owner_named(owner)
+        told = await studio.budget(owner_id=owner_id)
         if options["daily"] is not None or options["monthly"] is not None:
+            own = {name: one["budget_usd"] if one["own"] else None for name, one in told["periods"].items()}
             new = Budget(
-                daily_usd=_dollars(options["daily"], "--daily", told["daily_usd"]),
-                monthly_usd=_dollars(options["monthly"], "--monthly", told["monthly_usd"]),
+                daily_usd=_dollars(options["daily"], "--daily", own["day"]),
+                monthly_usd=_dollars(options["monthly"], "--monthly", own["month"]),
             )
-            await ledger.set_budget(owner_id, new)
-            told = await ledger.budget(owner_id)
-    general = session.settings.budgets.of(told["tier"])
-    shown = {
-        period: {"budget_usd": told[field] if told[field] is not None else getattr(general, field),
-                 "own": told[field] is not None, "spent_usd": told[spent]}
-        for period, field, spent in (
-            ("day", "daily_usd", "spent_today"), ("month", "monthly_usd", "spent_this_month")
-        )
-    }  # fmt: skip
+            await studio.ledger.set_budget(owner_id, new)
+            told = await studio.budget(owner_id=owner_id)
     if session.as_json:
-        print_json({"owner": owner, "tier": told["tier"], **shown})
+        print_json({"owner": owner, "tier": told["tier"], **told["periods"]})
         return
-    for period, one in shown.items():
+    for period, one in told["periods"].items():
         most = "no budget" if one["budget_usd"] is None else f"of ${one['budget_usd']:.2f}"
         typer.echo(f"this {period}: ${one['spent_usd']:.2f} spent or held, {most}")
 

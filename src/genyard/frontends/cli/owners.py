@@ -51,7 +51,7 @@ def set_(
 def delete(
     context: typer.Context,
     owner: Annotated[str, typer.Argument(metavar="NAME", help="As `owners` shows it.", show_default=False)],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: o.Yes = False,
     even_local: Annotated[
         bool, typer.Option("--even-local", help="Even the owner of what is made here without a key.")
     ] = False,

@@ -60,13 +60,14 @@ async def _run(work: Work, session: Session) -> int | None:
     return await work(session)
 
 
-async def find_job(product: Product, text: str) -> Job:
-    """By the whole id, or by an end or a beginning of it that fits one recent job only."""
-    whole = _as_uuid(text)
-    if whole is not None:
-        return await product.studio.get(whole)
-    jobs = await product.studio.jobs(limit=_RECENT)
-    return await product.studio.get(_only([job.id for job in jobs], text, "job"))
+async def find_job(product: Product, text: str, **whose: UUID) -> Job:
+    """By the whole id, or by an end or a beginning of it that fits one recent job only. `whose`: owner_id, if it is
+    not this machine's own."""
+    wanted = _as_uuid(text)
+    if wanted is None:
+        jobs = await product.studio.jobs(limit=_RECENT, **whose)
+        wanted = _only([job.id for job in jobs], text, "job")
+    return await product.studio.get(wanted, **whose)
 
 
 async def find_asset(product: Product, text: str) -> Asset:

@@ -27,18 +27,18 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "keys": ("keys", "API keys: who may use the HTTP API from elsewhere."),
     "owners": (
         "owners",
-        "Who has keys, and in which tier; `owners set NAME --tier TIER`, `owners delete NAME`.",
+        "Who has keys, in which tier; `owners set`, `owners delete`.",
     ),
     "credits": (
         "credits",
-        "What owners have and pay: balances, statements, gifts, refunds, the proof of the books.",
+        "Balances, statements, gifts, refunds, budgets, the books.",
     ),
     "admin": (
         "admin",
-        "Workers, queues, oldest waits, spending, alerts; `admin pause`, `admin resume`, `admin clean`.",
+        "Workers, queues, waits, alerts; pause, resume, clean.",
     ),
-    "webhooks": ("webhooks", "Callbacks: what was told to whom; `webhooks resend ID`, `webhooks secret`."),
-    "db": ("moving", "`db export FILE`, `db import FILE`: backups, and the move to another server."),
+    "webhooks": ("webhooks", "Callbacks: what was told to whom; resend, secret."),
+    "db": ("moving", "Export and import: backups, the move to another server."),
     "serve": ("service", "The HTTP API and its page."),
     "worker": ("service", "Run jobs until SIGTERM or Ctrl-C."),
     "doctor": ("doctor", "What is configured, what each place can and cannot do, and why."),

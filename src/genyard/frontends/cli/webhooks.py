@@ -68,10 +68,10 @@ async def _list(session: Session) -> None:
     options = session.options
     wanted: dict[str, Any] = {"state": options["state"], "limit": options["limit"]}
     async with session.open() as product:
+        whose = await _whose(session, product)
         if options["job"]:
-            wanted["job_id"] = (await find_job(product, options["job"])).id
-        wanted |= await _whose(session, product)
-        found = await product.studio.webhooks.deliveries(**wanted)
+            wanted["job_id"] = (await find_job(product, options["job"], **whose)).id
+        found = await product.studio.webhooks.deliveries(**wanted | whose)
     if session.as_json:
         print_json({"deliveries": [one.as_json() for one in found]})
         return

@@ -1,4 +1,5 @@
-"""Routes of credits: one's own balance and statement; for admins, movements of others and the proof of the books."""
+"""Routes of money: one's own balance and statement; for admins, movements and budgets of others and the proof of the
+books."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from genyard.frontends.http.caller import KEYS, Caller, Text, WithAdmin, WithCal
 from genyard.frontends.http.jobs import REPLAYED
 from genyard.frontends.http.views import answers
 from genyard.ledger import Moved, Movement
-from genyard.settings.money import MOST_CREDITS
+from genyard.settings.money import MOST_CREDITS, Budget, Dollars
 
 router = APIRouter(prefix="/v1", tags=["credits"], dependencies=KEYS)
 
@@ -32,13 +33,15 @@ Reason = Annotated[str, Field(max_length=500, description="Stays in the books; t
 
 
 class MovementView(BaseModel):
-    """`amount` moved; `change` is what that did to what is available, `balance` what was available after it."""
+    """`amount` moved, in whole credits; `change` is what that did to what is available."""
 
     id: int
     kind: str
     amount: int
     change: int
-    balance: int | None
+    balance: Annotated[
+        int | None, Field(description="What was available after it; told in statements, else null.")
+    ]
     job_id: UUID | None
     reason: str
     actor: Annotated[str | None, Field(description="Who made it; told to admins only.")]
@@ -94,6 +97,31 @@ class MovementBody(Body):
     reason: Reason = ""
 
 
+class PeriodView(BaseModel):
+    """US dollars. `own`: said of this owner alone, not by the settings."""
+
+    budget_usd: Annotated[float | None, Field(description="Null: no limit but the endpoints' own.")]
+    own: bool
+    spent_usd: Annotated[float, Field(description="Spent, or held by jobs that have not ended.")]
+
+
+class BudgetView(BaseModel):
+    """What an owner may spend at paid places, by UTC days and months."""
+
+    owner: str
+    tier: str
+    day: PeriodView
+    month: PeriodView
+
+
+class BudgetBody(Body):
+    """The owner's own budgets in US dollars; null: as the settings say."""
+
+    owner: OwnerName
+    daily_usd: Dollars | None = None
+    monthly_usd: Dollars | None = None
+
+
 class RefundBody(Body):
     job_id: Annotated[UUID, Field(strict=False)]
     credits: Annotated[
@@ -145,7 +173,7 @@ async def book_credits(
     "/admin/credits/refunds",
     operation_id="refund_job",
     status_code=201,
-    responses=answers(404, 409) | MADE,
+    responses=answers(409) | MADE,
 )
 async def refund_job(
     body: RefundBody, admin: WithAdmin, response: Response, idempotency_key: Key = None
@@ -157,10 +185,32 @@ async def refund_job(
     return await _booked(admin, moved, response)
 
 
+@router.get("/admin/budgets", operation_id="get_owner_budget", responses=answers(404))
+async def get_owner_budget(
+    owner: Annotated[Text, Query(min_length=1, max_length=200)], admin: WithAdmin
+) -> BudgetView:
+    """What an owner may spend at paid places, and has spent."""
+    return await _budget(admin, owner, await admin.studio.ledger.owner_named(owner))
+
+
+@router.put("/admin/budgets", operation_id="set_owner_budget", responses=answers(404))
+async def set_owner_budget(body: BudgetBody, admin: WithAdmin) -> BudgetView:
+    """Give an owner budgets of its own, or take them away."""
+    owner_id = await admin.studio.ledger.owner_named(body.owner)
+    new = Budget(daily_usd=body.daily_usd, monthly_usd=body.monthly_usd)
+    await admin.studio.ledger.set_budget(owner_id, new)
+    return await _budget(admin, body.owner, owner_id)
+
+
 @router.get("/admin/credits/reconciliation", operation_id="reconcile_credits", responses=answers())
 async def reconcile_credits(admin: WithAdmin) -> ReportView:
     """Whether the books balance, and fit the jobs."""
     return ReportView.model_validate((await admin.studio.ledger.reconcile()).as_json())
+
+
+async def _budget(admin: Caller, owner: str, owner_id: UUID) -> BudgetView:
+    told = await admin.studio.budget(owner_id=owner_id)
+    return BudgetView.model_validate({"owner": owner, "tier": told["tier"], **told["periods"]})
 
 
 async def _statement(

@@ -37,7 +37,7 @@ Wait = Annotated[
 ]
 REPLAYED: Final = {
     "Idempotent-Replayed": {
-        "description": "`true` when this key was known: the job is the one made the first time.",
+        "description": "`true` when this key was known: the answer is what was made the first time.",
         "schema": {"type": "string", "enum": ["true"]},
     }
 }
@@ -71,7 +71,8 @@ async def create_job(
     ] = None,
     wait: Wait = 0,
 ) -> JobView:
-    """Accept a job."""
+    """Accept a job. Where it stands in the queue, and when it may start, is told by GET (see Location), by its events,
+    and here with `wait`; `queue` is null otherwise."""
     made = await caller.studio.submit(
         body.request(), owner_id=caller.owner_id, idempotency_key=idempotency_key
     )

@@ -178,7 +178,9 @@ class JobView(BaseModel):
     on_disconnect: Annotated[
         Literal["continue", "cancel"], Field(description="What happens when nobody watches it any more.")
     ]
-    queue: Annotated[StandingView | None, Field(description="While it waits for its turn; not told by POST.")]
+    queue: Annotated[
+        StandingView | None, Field(description="While it waits for its turn; POST tells it only with `wait`.")
+    ]
     cost: Annotated[
         JobCostView | None, Field(description="Null: nothing was paid; told for a single job only.")
     ]
@@ -378,14 +380,10 @@ def page_of(jobs: Sequence[Job], limit: int, links: Links) -> JobListView:
     )
 
 
-def answers(*statuses: int, **described: Mapping[str, Any]) -> dict[int | str, dict[str, Any]]:
+def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: every error has the one shape. 401, 403, 422, 500 and 503 can always happen."""
     return {
-        status: {
-            "model": ErrorView,
-            "description": _DESCRIPTIONS[status],
-            **described.get(f"on_{status}", {}),
-        }
+        status: {"model": ErrorView, "description": _DESCRIPTIONS[status]}
         for status in sorted({401, 403, 422, 500, 503, *statuses})
     }
 
@@ -393,8 +391,9 @@ def answers(*statuses: int, **described: Mapping[str, Any]) -> dict[int | str, d
 _DESCRIPTIONS: Mapping[int, str] = {
     401: "No API key, or one that is not known.",
     402: "Not enough credits: `error.context` says the price, the balance and what is missing.",
-    403: "Not allowed: no key was ever made and the request is not from this machine, or it is another site's page.",
-    404: "There is no such thing of yours.",
+    403: "Not allowed: no key was ever made and the request is not from this machine, it is from another site's page, "
+    "or it needs the key of an admin.",
+    404: "There is no such thing, or it is not yours.",
     409: "In conflict with what is there.",
     413: "The body is too large.",
     416: "The range lies outside of the file.",

@@ -135,6 +135,19 @@ def test_routes_lead_to_places_that_exist(tmp_path: Path) -> None:
     assert caught.value.field == "genyard.toml: routes"
 
 
+@pytest.mark.parametrize("table", ["alerts", "before_submit"])
+def test_what_is_posted_goes_to_an_address_and_is_signed_by_a_secret(tmp_path: Path, table: str) -> None:
+    for wrong, field in (
+        ('url = "pager.internal"', "url"),
+        ('url = "https://user:word@pager.internal/"', "url"),
+        ('url = "https://pager.internal/"\nsecret = "pager"', "secret"),
+    ):
+        (tmp_path / "genyard.toml").write_text(f"[{table}]\n{wrong}\n")
+        with pytest.raises(GenyardError) as caught:
+            load_settings({}, tmp_path)
+        assert caught.value.field == f"genyard.toml: {table}.{field}"
+
+
 def test_secrets_do_not_show(tmp_path: Path) -> None:
     environ = {
         "COMFYUI_ENDPOINT": "http://gpu",

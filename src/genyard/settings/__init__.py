@@ -17,9 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -31,6 +29,7 @@ from genyard.errors import Code, GenyardError
 from genyard.media import MediaLimits
 from genyard.settings.asking import PolicySettings, WebhookSettings
 from genyard.settings.environment import FIELDS, PROVIDER_NEEDS, apply
+from genyard.settings.fields import Frozen
 from genyard.settings.keeping import AlertSettings, RetentionSettings
 from genyard.settings.money import Budget, BudgetSettings, CreditSettings, Dollars, PriceRow
 from genyard.settings.routes import RouteSettings
@@ -63,7 +62,7 @@ ProviderKind = Literal["preview", "comfyui", "runpod", "scenario", "replicate"]
 #: What a paid endpoint may spend in a day (UTC) unless its settings say otherwise: low, so that a mistake is cheap.
 DAILY_CAP_USD = 5.0
 
-
+#: Seconds and starts, for a ComfyUI server.
 _AFFINITY = (30.0, 8)
 
 #: What is said where pydantic speaks of Python.
@@ -89,11 +88,7 @@ LogLevel = Annotated[
 ]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Timeouts(_Frozen):
+class Timeouts(Frozen):
     """Seconds. Generation time counts from the start of execution: waiting in a queue and cold starts do not; `queue`
     is how long a place may take before it starts."""
 
@@ -105,7 +100,7 @@ class Timeouts(_Frozen):
     poll: float = Field(default=3.0, gt=0)
 
 
-class EndpointSettings(_Frozen):
+class EndpointSettings(Frozen):
     """One place.
 
     protocol          RunPod: `comfyui` for worker-comfyui, `model` for an endpoint of one model
@@ -175,7 +170,7 @@ class EndpointSettings(_Frozen):
         return tuple(FIELDS[self.kind][field] for field in needed if getattr(self, field) is None)
 
 
-class StorageSettings(_Frozen):
+class StorageSettings(Frozen):
     """A folder below the data folder unless a bucket is named."""
 
     bucket: str = ""
@@ -185,7 +180,7 @@ class StorageSettings(_Frozen):
     secret_access_key: SecretStr | None = None
 
 
-class ServerSettings(_Frozen):
+class ServerSettings(Frozen):
     """`disconnect_seconds`: for how long nobody may watch a job whose `on_disconnect` is cancel."""
 
     host: str = "127.0.0.1"
@@ -195,7 +190,7 @@ class ServerSettings(_Frozen):
     disconnect_seconds: float = Field(default=15.0, ge=1, le=3600)
 
 
-class Settings(_Frozen):
+class Settings(Frozen):
     """What `load_settings` returns; nothing changes after start."""
 
     provider: str = "preview"

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from genyard.settings.fields import Frozen, Receiver, SigningSecret
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class WebhookSettings(_Frozen):
+class WebhookSettings(Frozen):
     """Callbacks go to public addresses only, unless `hosts` names the receiver or `allow_private` lets all pass."""
 
     allow_private: bool = False
@@ -33,7 +29,7 @@ class WebhookSettings(_Frozen):
         return hosts
 
 
-class PolicySettings(_Frozen):
+class PolicySettings(Frozen):
     """Who is asked before a request is accepted: nobody, a URL, or a Python function.
 
     python      `package.module:function`
@@ -42,18 +38,11 @@ class PolicySettings(_Frozen):
     secret      whsec_…: requests to `url` are signed with it
     """
 
-    url: str = ""
+    url: Receiver = ""
     python: str = ""
     time_limit: float = Field(default=2.0, gt=0, le=60)
     on_failure: Literal["refuse", "allow"] = "refuse"
-    secret: SecretStr | None = None
-
-    @field_validator("url")
-    @classmethod
-    def _web_address(cls, url: str) -> str:
-        if url and not re.fullmatch(r"https?://[^\s/@]+(/\S*)?", url):
-            raise ValueError("this is not an address such as https://policy.internal/check")
-        return url
+    secret: SigningSecret | None = None
 
     @field_validator("python")
     @classmethod
@@ -61,19 +50,6 @@ class PolicySettings(_Frozen):
         if python and not _FUNCTION.fullmatch(python):
             raise ValueError(f"{python!r} is no function; write it as package.module:function")
         return python
-
-    @field_validator("secret")
-    @classmethod
-    def _is_a_secret(cls, secret: SecretStr | None) -> SecretStr | None:
-        if secret is None:
-            return None
-        try:
-            known = base64.b64decode(secret.get_secret_value().removeprefix("whsec_"), validate=True)
-        except (binascii.Error, ValueError):
-            known = b""
-        if len(known) < 16:
-            raise ValueError("a secret is whsec_ and at least 16 bytes in base64")
-        return secret
 
     @model_validator(mode="after")
     def _one_of_them(self) -> PolicySettings:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import Field
+
+from genyard.settings.fields import Frozen, Receiver, SigningSecret
 
 Days = Annotated[int, Field(ge=1, le=36_500)]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RetentionSettings(_Frozen):
+class RetentionSettings(Frozen):
     """Days; None: they stay. Nothing of anybody's goes unless it is asked for.
 
     jobs          records of jobs that have ended, with attempts, events and callbacks; outputs have their own time
@@ -37,7 +34,7 @@ class RetentionSettings(_Frozen):
     orphan_hours: int = Field(default=24, ge=1, le=10_000)
 
 
-class AlertSettings(_Frozen):
+class AlertSettings(Frozen):
     """When something is worth a look.
 
     url              gets a POST for each alert that comes and each that is over
@@ -47,15 +44,8 @@ class AlertSettings(_Frozen):
     disk_percent     less than this is free where the data lies
     """
 
-    url: str = ""
-    secret: SecretStr | None = None
+    url: Receiver = ""
+    secret: SigningSecret | None = None
     waiting_minutes: int = Field(default=60, ge=1, le=100_000)
     paused_minutes: int = Field(default=60, ge=1, le=100_000)
     disk_percent: int = Field(default=5, ge=0, le=90)
-
-    @field_validator("url")
-    @classmethod
-    def _web_address(cls, url: str) -> str:
-        if url and not re.fullmatch(r"https?://[^\s/@]+(/\S*)?", url):
-            raise ValueError("this is not an address such as https://pager.internal/genyard")
-        return url

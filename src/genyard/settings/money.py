@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from genyard.settings.fields import Frozen
 
 #: No price and no gift is larger: sums of millions of them still fit into the database's numbers.
 MOST_CREDITS = 1_000_000_000
@@ -13,11 +15,7 @@ MOST_CREDITS = 1_000_000_000
 Dollars = Annotated[float, Field(ge=0, lt=10_000_000, allow_inf_nan=False)]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PriceRow(_Frozen):
+class PriceRow(Frozen):
     """What one step costs, in credits. The row that says most about a step wins: model before tier before neither.
 
     operation   an operation, or `*` for those that no row names
@@ -31,7 +29,7 @@ class PriceRow(_Frozen):
     tier: str | None = None
 
 
-class CreditSettings(_Frozen):
+class CreditSettings(Frozen):
     """`unfinished`: what a job that fails or is canceled pays for outputs that it had delivered by then."""
 
     enabled: bool = False
@@ -60,7 +58,7 @@ class CreditSettings(_Frozen):
         return self
 
 
-class Budget(_Frozen):
+class Budget(Frozen):
     """US dollars at the places, by UTC days and months. None: no limit but the endpoints' own."""
 
     daily_usd: Dollars | None = None

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
+
+from genyard.settings.fields import Frozen
 
 
-class RouteSettings(BaseModel):
+class RouteSettings(Frozen):
     """`txt2img = "runpod"` for short, or a table.
 
     to    a kind of place, or an endpoint; not said: `provider`
     lost  what becomes of a job whose run may have been bought, where the place cannot be asked: it fails (`fail`), or
           the run is bought once more (`again`), which may pay for it twice
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     to: str = ""
     lost: Literal["fail", "again"] = "fail"

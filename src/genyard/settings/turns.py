@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from genyard.settings.fields import Frozen
 
 #: Of owners that nobody has put into another.
 DEFAULT_TIER: Final = "standard"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TierSettings(_Frozen):
+class TierSettings(Frozen):
     """What owners of a tier may do. Nothing is limited where nothing is said.
 
     at_once       submissions of an owner that run at the same time, over all places
@@ -29,7 +27,7 @@ class TierSettings(_Frozen):
     max_priority: int = Field(default=100, ge=-100, le=100)
 
 
-class QueueSettings(_Frozen):
+class QueueSettings(Frozen):
     """limit     jobs of all owners that may wait
     patience  seconds after which a job that waits behind more urgent ones has every eighth start
     """

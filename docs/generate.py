@@ -496,7 +496,7 @@ def http() -> str:
 
     app = create_http_app(studio=Anything(), owners=Anything(), server=ServerSettings())  # type: ignore[arg-type]
     rows = [
-        f"| `{method.upper()}` | `{path}` | {told.get('summary', '')} |"
+        f"| `{method.upper()}` | `{path}` | {told['description'].partition('. ')[0].rstrip('.')} |"
         for path, methods in app.openapi()["paths"].items()
         for method, told in methods.items()
     ]

@@ -20,7 +20,7 @@ OwnerName = Annotated[Text, Path(min_length=1, max_length=200, description="As `
 
 
 class WorkerView(BaseModel):
-    """`silent`: seconds since it last said that it lives."""
+    """`silent`: seconds since it last said that it lives. `running`: how many submissions it follows."""
 
     id: int
     name: str
@@ -31,7 +31,8 @@ class WorkerView(BaseModel):
 
 
 class QueueView(BaseModel):
-    """`oldest`: seconds that the one who has waited longest has waited. `suspects`: runs that crashed a worker."""
+    """`running` and `capacity` are submissions; `waiting` those that wait for their turn, of so many `owners`, the
+    `oldest` for so many seconds. `suspects`: those during which a worker died. `loaded_model`: of the last start."""
 
     endpoint: str
     kind: str
@@ -64,13 +65,16 @@ class CallbacksView(BaseModel):
 
 
 class DiskView(BaseModel):
+    """Where the data lies: bytes."""
+
     folder: str
     free: int
     total: int
 
 
 class AlertView(BaseModel):
-    """`since`: when a worker first saw it; null: nobody has yet."""
+    """`code` stays the same, `subject` is the endpoint, worker or job that it is about. `since`: when a worker first
+    saw it; null: nobody has yet."""
 
     code: str
     subject: str
@@ -97,12 +101,15 @@ class PauseBody(Body):
 
 
 class PausedView(BaseModel):
+    """What the endpoint is now."""
+
     endpoint: str
     paused: bool
 
 
 class LeftView(BaseModel):
-    """What is there still, and what stays: movements in the books, and how many have a reason that people wrote."""
+    """What is there still, and what stays: movements in the books, and how many have a reason that people wrote.
+    `credits`: whole ones that nobody can spend any more."""
 
     jobs: int
     open: Annotated[int, Field(description="Jobs that have not ended; they are being canceled.")]
@@ -114,6 +121,8 @@ class LeftView(BaseModel):
 
 
 class LeavingView(BaseModel):
+    """An owner that is being deleted. `since`: when that began."""
+
     id: UUID
     name: str
     since: datetime

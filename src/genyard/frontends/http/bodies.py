@@ -76,7 +76,9 @@ class JobBody(Body):
     model: Model = None
     steps: Annotated[list[StepBody] | None, Field(description="In place of operation: named steps.")] = None
     tags: Annotated[list[str], Field(max_length=20)] = []
-    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    priority: Annotated[
+        int, Field(ge=-100, le=100, description="Higher goes first; at most what your tier allows.")
+    ] = 0
     previews: Annotated[
         bool, Field(description="Send unfinished pictures while it runs, where possible.")
     ] = False
@@ -117,6 +119,8 @@ class JobBody(Body):
 
 
 class SecretBody(Body):
+    """By which your receivers know that it is us."""
+
     rotate: Annotated[bool, Field(description="Take a new secret.")] = False
     overlap: Annotated[
         float,

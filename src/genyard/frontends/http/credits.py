@@ -28,6 +28,7 @@ Key = Annotated[
         description="The same key and body make one movement; another body is 409.",
     ),
 ]
+Whose = Annotated[Text, Query(min_length=1, max_length=200, description="As `genyard owners` shows it.")]
 OwnerName = Annotated[str, Field(min_length=1, max_length=200, description="As `genyard owners` shows it.")]
 Reason = Annotated[str, Field(max_length=500, description="Stays in the books; the owner sees it.")]
 
@@ -139,7 +140,7 @@ async def get_credits(caller: WithCaller, limit: Limit = 50, before: Before = No
 @router.get("/admin/credits", operation_id="get_owner_credits", responses=answers(404))
 async def get_owner_credits(
     admin: WithAdmin,
-    owner: Annotated[Text, Query(min_length=1, max_length=200)],
+    owner: Whose,
     limit: Limit = 50,
     before: Before = None,
 ) -> StatementView:
@@ -186,9 +187,7 @@ async def refund_job(
 
 
 @router.get("/admin/budgets", operation_id="get_owner_budget", responses=answers(404))
-async def get_owner_budget(
-    owner: Annotated[Text, Query(min_length=1, max_length=200)], admin: WithAdmin
-) -> BudgetView:
+async def get_owner_budget(owner: Whose, admin: WithAdmin) -> BudgetView:
     """What an owner may spend at paid places, and has spent."""
     return await _budget(admin, owner, await admin.studio.ledger.owner_named(owner))
 

@@ -401,6 +401,6 @@ _DESCRIPTIONS: Mapping[int, str] = {
     429: "A limit is reached.",
     500: "A defect of genyard.",
     502: "The place that should do the work failed.",
-    503: "Something that genyard needs is not there now.",
+    503: "Something that genyard needs is not there now, or a place has spent its cap.",
     504: "The place that should do the work did not answer in time.",
 }

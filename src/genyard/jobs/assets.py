@@ -123,11 +123,28 @@ def refused_owner(error: psycopg.Error) -> GenyardError | None:
     return GenyardError(Code.forbidden, "this owner is being deleted: nothing new is taken", field="owner")
 
 
+def refused_input(error: psycopg.Error) -> GenyardError | None:
+    """What was given and deleted while the job was being accepted; None for what is none of that."""
+    if error.sqlstate != "GY021":
+        return None
+    asset_id = error.diag.message_detail
+    return GenyardError(Code.not_found, f"no asset {asset_id}: it has just been deleted", field="inputs")
+
+
 async def delete_unused(connection: Connection, hashes: Sequence[str] | None) -> tuple[str, ...]:
+    """The objects of bytes that nobody refers to any more. In a transaction; what comes anew at this very moment
+    stays."""
     if not hashes:
         return ()
-    cursor = await connection.execute(_SQL("delete_unused_blobs"), {"hashes": list(hashes)})
-    return tuple(row["object"] for row in await cursor.fetchall())
+    try:
+        async with connection.transaction():
+            cursor = await connection.execute(_SQL("delete_unused_blobs"), {"hashes": list(hashes)})
+            return tuple(row["object"] for row in await cursor.fetchall())
+    except psycopg.errors.ForeignKeyViolation:
+        if len(hashes) == 1:
+            return ()
+        gone = [await delete_unused(connection, [one]) for one in hashes]
+        return tuple(name for each in gone for name in each)
 
 
 def output_values(output: NewOutput) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from genyard.jobs.assets import (
     delete_unused,
     from_json,
     output_values,
+    refused_input,
     refused_owner,
 )
 from genyard.jobs.endpoints import Endpoints
@@ -94,7 +95,7 @@ class Jobs:
             why = await self._full(job, refused) if refused.sqlstate == "GY010" else refused_by_money(refused)
             if why is not None and await self._is_known(job):
                 return None
-            raise why or refused_owner(refused) or refused from None
+            raise why or refused_owner(refused) or refused_input(refused) or refused from None
         if row is None:
             return None
         told = {"job_id": job.id, "event_seq": 1, "kind": "queued"}

@@ -58,6 +58,16 @@ def stored(product: Product) -> int:
     return sum(path.is_file() for path in (product.settings.data / "blobs").rglob("*"))
 
 
+async def somebody_waits(product: Product, who: asyncio.Task[Any]) -> None:
+    """For a lock."""
+    waiting = (
+        "SELECT true FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with asyncio.timeout(10):
+        while not await product.jobs.database.row(waiting):
+            assert not who.done()
+
+
 async def test_nothing_goes_that_nobody_asked_for(make_settings: MakeSettings) -> None:
     async with opened(make_settings, RetentionSettings()) as product, working(product):
         job = await made(product)
@@ -143,6 +153,103 @@ async def test_events_go_but_for_the_last_and_callbacks_once_they_are_over(
         assert (gone["events"], gone["callbacks"]) == (2, 1)
         assert [event.kind for event in await product.jobs.events(job.id, 0)] == ["succeeded"]
         assert [event.kind async for event in product.studio.watch(job.id)] == ["succeeded"]
+
+
+async def test_events_that_were_swept_are_not_read_again_and_none_is_passed_over(
+    make_settings: MakeSettings,
+) -> None:
+    """The sweep begins where the last one came to, which is never behind a job that goes on."""
+    async with opened(make_settings, RetentionSettings(events=30)) as product:
+        removal, database = product.keeper.removal, product.jobs.database
+        small = Retention(database=database, removal=removal, settings=RetentionSettings(events=30), batch=1)
+
+        async def reached() -> UUID | None:
+            row = await database.row("SELECT reached FROM chores WHERE name = 'events'")
+            return row["reached"] if row else None
+
+        async with working(product):
+            first = await made(product)
+        waiting = (await product.studio.submit({"operation": "txt2img", "parameters": {"prompt": "x"}})).job
+        async with working(product):
+            await asyncio.wait_for(product.studio.wait(waiting.id), 20)
+            last = await made(product)
+        await database.execute("UPDATE jobs SET state = 'running' WHERE id = %(id)s", id=waiting.id)
+        assert (await small.go(LATER))["events"] == 4
+        assert await reached() == first.id
+        await database.execute("UPDATE jobs SET state = 'succeeded' WHERE id = %(id)s", id=waiting.id)
+        assert (await small.go(LATER))["events"] == 2
+        assert await reached() == last.id
+        await database.execute(
+            "INSERT INTO events (job_id, seq, kind) VALUES (%(id)s, 0, 'queued')", id=first.id
+        )
+        assert (await small.go(LATER))["events"] == 0, "where it has been it does not look"
+
+
+async def test_an_asset_is_given_to_a_job_or_it_goes(make_settings: MakeSettings) -> None:
+    """A job is just being accepted while retention takes the asset that it was given."""
+    async with opened(make_settings, ALL) as product:
+        lost, kept = await product.studio.upload(png(200)), await product.studio.upload(png(201))
+        database = product.jobs.database
+        body = {"operation": "img2img", "parameters": {"prompt": "a dragon"}}
+        async with database.transaction() as connection:
+            await connection.execute("SELECT FROM owners FOR UPDATE")
+            late = asyncio.create_task(product.studio.submit({**body, "inputs": {"image": str(lost.id)}}))
+            await somebody_waits(product, late)
+            await database.execute("UPDATE assets SET tags = '{keep}' WHERE id = %(id)s", id=kept.id)
+            assert (await product.keeper.retention.go(LATER))["uploads"] == 1
+        with pytest.raises(GenyardError) as gone:
+            await late
+        assert (gone.value.code, gone.value.field) == (Code.not_found, "inputs")
+        assert await jobs_of(product) == set()
+        await database.execute("UPDATE assets SET tags = '{}'")
+        async with database.transaction() as connection:
+            await connection.execute("SELECT FROM assets WHERE id = %s FOR KEY SHARE", (kept.id,))
+            assert not any((await product.keeper.retention.go(LATER)).values()), "a job is being given it"
+        job = (await product.studio.submit({**body, "inputs": {"image": str(kept.id)}})).job
+        assert not any((await product.keeper.retention.go(LATER)).values())
+        assert (await jobs_of(product), await assets_of(product)) == ({job.id}, {kept.id})
+
+
+async def test_what_goes_is_judged_once_more_as_it_is_now(make_settings: MakeSettings) -> None:
+    """A job is accepted while the sweep's statement is under way: that one does not see it, its last question does."""
+    async with opened(make_settings, ALL) as product:
+        database, bound = product.jobs.database, UUID(int=2**128 - 1)
+        upload = await product.studio.upload(png(200))
+        waiting = (await product.studio.submit({"operation": "txt2img", "parameters": {"prompt": "x"}})).job
+        async with database.transaction() as connection:
+            await connection.execute("SELECT pg_advisory_xact_lock(1)")
+            looking = asyncio.create_task(
+                database.row(
+                    "WITH held AS MATERIALIZED (SELECT pg_advisory_xact_lock(1)) "
+                    "SELECT genyard_may_go(a, %(bound)s, '{}', %(bound)s) AS began, "
+                    "genyard_asset_may_go_now(a.id, %(bound)s, '{}', %(bound)s) AS now FROM held, assets a",
+                    bound=bound,
+                )
+            )
+            await somebody_waits(product, looking)
+            await connection.execute(
+                "INSERT INTO job_inputs (asset_id, job_id) VALUES (%s, %s)", (upload.id, waiting.id)
+            )
+        assert await looking == {"began": True, "now": False}
+
+
+async def test_bytes_that_come_anew_while_their_last_asset_is_deleted_stay(
+    make_settings: MakeSettings,
+) -> None:
+    async with opened(make_settings, RetentionSettings()) as product:
+        old, database = await product.studio.upload(png(9)), product.jobs.database
+        async with database.transaction() as connection:
+            await connection.execute("UPDATE blobs SET bytes = bytes")
+            await connection.execute(
+                "INSERT INTO assets (id, owner_id, sha256, role) "
+                "SELECT gen_random_uuid(), owner_id, sha256, role FROM assets"
+            )
+            deleting = asyncio.create_task(product.studio.delete_asset(old.id))
+            await somebody_waits(product, deleting)
+        await deleting
+        [new] = await product.studio.assets()
+        assert new.id != old.id
+        assert await product.studio.read(new) == png(9)
 
 
 async def test_a_callback_that_waits_keeps_its_job(make_settings: MakeSettings) -> None:

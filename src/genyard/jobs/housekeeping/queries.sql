@@ -109,10 +109,12 @@ WITH batch AS (
     WHERE j.id > %(after)s AND j.id < %(bound)s ORDER BY j.id LIMIT %(limit)s
 ), due AS (
     SELECT j.id FROM jobs j WHERE j.id IN (SELECT b.id FROM batch b WHERE b.may_go) FOR UPDATE SKIP LOCKED
+), still AS MATERIALIZED (
+    SELECT id FROM due WHERE genyard_job_may_go_now(id, %(bound)s, %(keep)s)
 ), asset AS (
-    DELETE FROM assets USING due WHERE assets.job_id = due.id AND NOT assets.delivered RETURNING assets.sha256
+    DELETE FROM assets USING still WHERE assets.job_id = still.id AND NOT assets.delivered RETURNING assets.sha256
 ), gone AS (
-    DELETE FROM jobs USING due WHERE jobs.id = due.id RETURNING jobs.id
+    DELETE FROM jobs USING still WHERE jobs.id = still.id RETURNING jobs.id
 )
 SELECT (SELECT count(*) FROM gone) AS count, (SELECT array_agg(DISTINCT sha256) FROM asset) AS hashes,
        (SELECT max(id::text)::uuid FROM batch) AS last;
@@ -125,14 +127,16 @@ WITH batch AS (
     WHERE a.id > %(after)s AND a.id < %(bound)s ORDER BY a.id LIMIT %(limit)s
 ), due AS (
     SELECT a.id FROM assets a WHERE a.id IN (SELECT b.id FROM batch b WHERE b.may_go) FOR UPDATE SKIP LOCKED
+), still AS MATERIALIZED (
+    SELECT id FROM due WHERE genyard_asset_may_go_now(id, %(bound)s, %(keep)s, %(jobs_bound)s::uuid)
 ), gone AS (
-    DELETE FROM assets USING due WHERE assets.id = due.id RETURNING assets.sha256
+    DELETE FROM assets USING still WHERE assets.id = still.id RETURNING assets.sha256
 )
 SELECT (SELECT count(*) FROM gone) AS count, (SELECT array_agg(DISTINCT sha256) FROM gone) AS hashes,
        (SELECT max(id::text)::uuid FROM batch) AS last;
 
 -- name: retire_events
--- Of jobs that have ended; the last one stays, because it says how.
+-- Of jobs that have ended; the last one stays, because it says how. `open`: some of these jobs have not ended.
 WITH batch AS (
     SELECT j.id, j.state, j.event_seq FROM jobs j WHERE j.id > %(after)s AND j.id < %(bound)s ORDER BY j.id
     LIMIT %(limit)s
@@ -141,7 +145,15 @@ WITH batch AS (
     WHERE e.job_id = b.id AND e.seq < b.event_seq AND b.state IN ('succeeded', 'failed', 'canceled', 'expired')
     RETURNING 1
 )
-SELECT (SELECT count(*) FROM gone) AS count, NULL::text[] AS hashes, (SELECT max(id::text)::uuid FROM batch) AS last;
+SELECT (SELECT count(*) FROM gone) AS count, NULL::text[] AS hashes, (SELECT max(id::text)::uuid FROM batch) AS last,
+       (SELECT bool_or(state IN ('queued', 'running', 'canceling')) FROM batch) AS open;
+
+-- name: reached
+SELECT reached FROM chores WHERE name = 'events';
+
+-- name: reach
+INSERT INTO chores (name, reached) VALUES ('events', %(reached)s)
+ON CONFLICT (name) DO UPDATE SET reached = greatest(chores.reached, excluded.reached);
 
 -- name: retire_callbacks
 -- Messages that have arrived, or never will.

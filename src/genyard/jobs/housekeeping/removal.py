@@ -8,7 +8,7 @@ alone, which nobody has any more.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -138,9 +138,7 @@ class Removal:
         async with self._database.transaction() as connection:
             row = await (await connection.execute(_SQL(query), values)).fetchone()
             assert row is not None
-            if not await _delete_blobs(connection, row["hashes"]):
-                for one in row["hashes"]:
-                    await _delete_blobs(connection, [one])
+            await delete_unused(connection, row["hashes"])
         return row
 
     async def sweep_objects(self) -> int:
@@ -152,16 +150,6 @@ class Removal:
             await self._database.execute(_SQL("forget_unwanted"), objects=names)
             count += len(names)
         return count
-
-
-async def _delete_blobs(connection: Connection, hashes: Sequence[str] | None) -> bool:
-    """False where some of these bytes came anew at this very moment: then none of them has gone."""
-    try:
-        async with connection.transaction():
-            await delete_unused(connection, hashes)
-    except psycopg.errors.ForeignKeyViolation:
-        return False
-    return True
 
 
 class _NotYet(Exception):

@@ -7,12 +7,12 @@ from ids, which begin with the time at which they were made.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from genyard.database import Database, load_queries
+from genyard.database import Database, Row, load_queries
 from genyard.jobs.housekeeping.removal import PAUSE_SECONDS, Removal
 from genyard.settings import RetentionSettings
 from genyard.telemetry import get_logger
@@ -61,7 +61,7 @@ class Retention:
             "uploads": await self._all(
                 "retire_assets", _bound(now, days["uploads"]), keep=keep, jobs_bound=jobs, outputs=False
             ),
-            "events": await self._all("retire_events", _bound(now, days["events"])),
+            "events": await self._events(_bound(now, days["events"])),
             "callbacks": await self._all(
                 "retire_callbacks", _bound(now, days["callbacks"]), before=_before(now, days["callbacks"])
             ),
@@ -72,15 +72,30 @@ class Retention:
         return gone
 
     async def _all(self, query: str, bound: UUID | None, **values: Any) -> int:
-        count, after = 0, _FIRST
+        return sum([row["count"] async for row in self._batches(query, bound, _FIRST, **values)])
+
+    async def _events(self, bound: UUID | None) -> int:
+        """From where the last sweep came to: jobs stay for longer than their events, and may be many."""
+        before = await self._database.row(_SQL("reached"))
+        count, whole = 0, True
+        async for row in self._batches("retire_events", bound, (before and before["reached"]) or _FIRST):
+            count += row["count"]
+            whole = whole and not row["open"]
+            if whole and row["last"] is not None:
+                await self._database.execute(_SQL("reach"), reached=row["last"])
+        return count
+
+    async def _batches(
+        self, query: str, bound: UUID | None, after: UUID, **values: Any
+    ) -> AsyncIterator[Row]:
+        """Rows of what was looked at, by id; to the first one that looked at nothing."""
         while bound is not None:
             row = await self._removal.batch(query, after=after, bound=bound, limit=self._batch, **values)
-            count += row["count"]
+            yield row
             if row["last"] is None:
-                break
+                return
             after = row["last"]
             await asyncio.sleep(PAUSE_SECONDS)
-        return count
 
     def _days(self) -> dict[str, int | None]:
         given = self._settings

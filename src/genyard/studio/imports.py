@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -29,64 +29,35 @@ class Imports:
     def named(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         """The request with made-up asset ids in place of the libraries' names, and which stands for what: nothing is
         fetched or stored."""
-        names: dict[str, str] = {}
-
-        def one(given: Any) -> Any:
-            if self._library(given) is None:
-                return given
-            made_up = str(uuid5(NAMESPACE_URL, given))
-            names[made_up] = given
-            return made_up
-
-        def inputs(step: Any) -> Any:
-            if not isinstance(step, Mapping) or not isinstance(step.get("inputs"), Mapping):
-                return step
-            found = {
-                role: [one(each) for each in given] if isinstance(given, list | tuple) else one(given)
-                for role, given in step["inputs"].items()
-            }
-            return {**step, "inputs": found}
-
-        changed = dict(inputs(body))
-        if isinstance(body.get("steps"), list):
-            changed["steps"] = [inputs(step) for step in body["steps"]]
-        return changed, names
-
-    def _library(self, given: Any) -> tuple[str, str] | None:
-        kind, colon, name = given.partition(":") if isinstance(given, str) else ("", "", "")
-        return (kind, name) if colon and kind in self._places.libraries else None
+        names = {given: str(uuid5(NAMESPACE_URL, given)) for _, given in self._found(body)}
+        return _replaced(body, names), {made_up: given for given, made_up in names.items()}
 
     async def resolve(self, body: Mapping[str, Any], owner_id: UUID) -> Mapping[str, Any]:
         """The request with our own asset ids in place of the libraries' names. Anything else stays as it is: whether
         it is right is judged where requests are parsed."""
-        changed = dict(body)
-        if isinstance(body.get("inputs"), Mapping):
-            changed["inputs"] = await self._inputs(body["inputs"], "inputs", owner_id)
-        if isinstance(body.get("steps"), list):
-            changed["steps"] = [
-                {**step, "inputs": await self._inputs(step["inputs"], f"steps.{number}.inputs", owner_id)}
-                if isinstance(step, Mapping) and isinstance(step.get("inputs"), Mapping)
-                else step
-                for number, step in enumerate(body["steps"])
-            ]
-        return changed
+        names: dict[str, str] = {}
+        for field, given in self._found(body):
+            if given not in names:
+                names[given] = str(await self._import(given, field, owner_id))
+        return _replaced(body, names)
 
-    async def _inputs(self, inputs: Mapping[str, Any], field: str, owner_id: UUID) -> dict[str, Any]:
-        return {
-            role: [await self._one(one, f"{field}.{role}", owner_id) for one in given]
-            if isinstance(given, list | tuple)
-            else await self._one(given, f"{field}.{role}", owner_id)
-            for role, given in inputs.items()
-        }
+    def _found(self, body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Names of libraries' media, and the fields that they are in."""
+        for path, inputs in _inputs(body):
+            for role, given in inputs.items():
+                for one in given if isinstance(given, list | tuple) else (given,):
+                    if self._is_of_a_library(one):
+                        yield f"{path}.{role}", one
 
-    async def _one(self, given: Any, field: str, owner_id: UUID) -> Any:
-        library = self._library(given)
-        if library is None:
-            return given
-        kind, name = library
+    def _is_of_a_library(self, given: Any) -> bool:
+        kind, colon, _ = given.partition(":") if isinstance(given, str) else ("", "", "")
+        return bool(colon) and kind in self._places.libraries
+
+    async def _import(self, given: str, field: str, owner_id: UUID) -> UUID:
+        kind, _, name = given.partition(":")
         known = await self._assets.find_import(owner_id, given)
         if known is not None:
-            return str(known)
+            return known
         place = self._places.libraries[kind]
         if place is None:
             raise GenyardError(
@@ -96,7 +67,7 @@ class Imports:
             )
         asset = await self._keep(await self._fetch(place, name, field), name, owner_id)
         await self._assets.insert_import(owner_id, given, asset.id)
-        return str(asset.id)
+        return asset.id
 
     async def _fetch(self, place: Place, name: str, field: str) -> bytes:
         wanted = RemoteOutput(step="", role=Role.image, index=0, where={"asset_id": name})
@@ -117,3 +88,31 @@ class Imports:
                 ) from error
             raise
         return bytes(data)
+
+
+def _inputs(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Those of a request of one operation, or of each step."""
+    if isinstance(body.get("inputs"), Mapping):
+        yield "inputs", body["inputs"]
+    for number, step in enumerate(body["steps"] if isinstance(body.get("steps"), list) else ()):
+        if isinstance(step, Mapping) and isinstance(step.get("inputs"), Mapping):
+            yield f"steps.{number}.inputs", step["inputs"]
+
+
+def _replaced(body: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
+    def one(given: Any) -> Any:
+        return names.get(given, given) if isinstance(given, str) else given
+
+    def step(told: Any) -> Any:
+        if not isinstance(told, Mapping) or not isinstance(told.get("inputs"), Mapping):
+            return told
+        inputs = {
+            role: [one(each) for each in given] if isinstance(given, list | tuple) else one(given)
+            for role, given in told["inputs"].items()
+        }
+        return {**told, "inputs": inputs}
+
+    changed = dict(step(body))
+    if isinstance(body.get("steps"), list):
+        changed["steps"] = [step(each) for each in body["steps"]]
+    return changed

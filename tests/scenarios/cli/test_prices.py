@@ -149,7 +149,6 @@ async def test_rows_beyond_the_days_cap_are_refused_and_run_later(cli: Cli) -> N
 
 
 @pytest.mark.long
-@pytest.mark.long
 async def test_a_killed_batch_at_a_paid_place_pays_once(cli: Cli) -> None:
     """RunPod cannot be asked what arrived: the jobs' own records carry the run on."""
     rows = [{"prompt": f"puppy {number}", "width": 256, "height": 256} for number in range(3)]

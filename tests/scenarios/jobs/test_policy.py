@@ -107,6 +107,21 @@ async def test_a_change_is_made_judged_again_and_visible_without_its_words(judge
     assert again.job.id == job.id
 
 
+@pytest.mark.parametrize("given", ["scenario:asset_1", ["scenario:asset_1"]])
+async def test_what_lies_in_a_places_library_is_asked_about_by_its_name_and_fetched_afterwards(
+    judged_by: Judged, given: Any
+) -> None:
+    cut = {"operation": "remove_background", "inputs": {"image": given}}
+    draw = {"operation": "txt2img", "parameters": {"prompt": PROMPT}}
+    async with judged_by("return Refuse(reason=' '.join(asked.steps[-1].inputs['image']))") as product:
+        for body in (cut, {"steps": [draw, cut]}):
+            assert (await refused(product, body)).message == "scenario:asset_1"
+    async with judged_by("return Allow()") as product:
+        for body, field in ((cut, "inputs.image"), ({"steps": [draw, cut]}, "steps.1.inputs.image")):
+            error = await refused(product, body)  # nobody is there to fetch it from
+            assert (error.code, error.field) == (Code.request_unsupported, field)
+
+
 async def test_a_change_in_one_of_several_steps_names_it(judged_by: Judged) -> None:
     steps = [
         {**asking(), "name": "draw"},

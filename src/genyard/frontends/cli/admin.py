@@ -14,6 +14,7 @@ from genyard.frontends.cli.table import summary
 
 if TYPE_CHECKING:
     from genyard.jobs.housekeeping.alerts import Alert
+    from genyard.jobs.records import Spending
 
 admin_app = typer.Typer(invoke_without_command=True, help=summary("admin"))
 
@@ -82,8 +83,7 @@ async def _overview(session: Session) -> int:
         print_json({"ok": not overview.alerts, **overview.as_json()})
     elif not check:
         _print_workers(overview.workers)
-        spending = {one.endpoint: f"${one.usd:.2f} of ${one.cap:.2f}" for one in overview.spending}
-        _print_queues(overview.endpoints, spending)
+        _print_queues(overview.endpoints, {one.endpoint: _spent(one) for one in overview.spending})
     if not session.as_json:
         _print_alerts(overview.alerts, check)
     return ALERTS if check and overview.alerts else 0
@@ -178,6 +178,11 @@ def _print_queues(queues: Sequence[Row], spending: Mapping[str, str]) -> None:
     for row in queues:
         if row["paused_why"]:
             typer.echo(f"{row['endpoint']} is paused: {row['paused_why']}")
+
+
+def _spent(one: Spending) -> str:
+    month = f", month ${one.month_usd:.2f} of ${one.month_cap:.2f}" if one.month_cap is not None else ""
+    return f"${one.usd:.2f} of ${one.cap:.2f}{month}"
 
 
 def _span(seconds: float | None) -> str:

@@ -49,11 +49,13 @@ class QueueView(BaseModel):
 
 
 class SpendingView(BaseModel):
-    """US dollars of today (UTC), and the cap."""
+    """US dollars of today (UTC), and the cap; of this month where it has a cap of its own, else null."""
 
     endpoint: str
     usd: float
     cap: float
+    month_usd: float | None
+    month_cap: float | None
 
 
 class CallbacksView(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ def room_of(module: str) -> str:
     return module.split(".")[0]
 
 
+@cache
 def imports_of(path: Path) -> set[str]:
     """What a module imports when it runs: not what only its types need."""
     names: set[str] = set()

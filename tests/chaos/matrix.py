@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chaos.cases import Case, Fault, cases
@@ -20,8 +20,8 @@ from chaos.kinds import KINDS
 from chaos.page import render
 from chaos.tally import Result
 from chaos.trial import open_lane
-from conftest import fresh_folder
 from genyard.database._embedded import EmbeddedServer
+from support.embedded import embedded_server
 
 Tell = Callable[[Result, int, int], None]
 
@@ -47,19 +47,9 @@ async def run_all(groups: Sequence[Sequence[Case]], lanes: int, tell: Tell) -> l
                     tell(result, len(results), total)
 
     async with contextlib.AsyncExitStack() as stack:
-        servers = [await stack.enter_async_context(_server()) for _ in range(min(lanes, len(groups)))]
+        servers = [await stack.enter_async_context(embedded_server()) for _ in range(min(lanes, len(groups)))]
         await asyncio.gather(*(lane(*one) for one in servers))
     return results
-
-
-@contextlib.asynccontextmanager
-async def _server() -> AsyncIterator[tuple[EmbeddedServer, Path]]:
-    with fresh_folder() as folder:
-        server = await EmbeddedServer.start(folder)
-        try:
-            yield server, folder
-        finally:
-            await server.release()
 
 
 def _say(result: Result, number: int, total: int) -> None:

@@ -19,9 +19,9 @@ from chaos.kinds import KINDS
 from chaos.process import Watched
 from chaos.trial import Lane, open_lane
 from chaos.worker import Order, Trap, answer
-from conftest import fresh_folder
 from genyard.database._embedded import EmbeddedServer
 from genyard.jobs.worker import LEASE_SECONDS
+from support.embedded import embedded_server
 
 pytestmark = pytest.mark.long
 
@@ -29,12 +29,8 @@ pytestmark = pytest.mark.long
 @pytest.fixture(scope="module")
 async def server() -> AsyncIterator[tuple[EmbeddedServer, Path]]:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent.parent), *sys.path])  # noqa: TID251
-    with fresh_folder() as folder:
-        server = await EmbeddedServer.start(folder)
-        try:
-            yield server, folder
-        finally:
-            await server.release()
+    async with embedded_server() as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -10,16 +10,16 @@ import asyncio
 import sys
 from pathlib import Path
 
-from soak.machines import folder
 from soak.plan import make_plan
 from soak.report import said, written
 from soak.soaking import Soak
 from soak.world import Setting
+from support.embedded import fresh_folder
 
 
 async def main(options: argparse.Namespace) -> int:
     plan = make_plan(options.seed, options.jobs, troubles=not options.quiet)
-    with folder() as place:
+    with fresh_folder() as place:
         soak = Soak(
             plan=plan,
             folder=place,

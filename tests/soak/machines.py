@@ -11,13 +11,11 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,11 +24,10 @@ import aiohttp
 import psycopg
 
 from soak.place import emulator
+from support.processes import free_port
 
 Json = Any
 TESTS = Path(__file__).parent.parent
-#: As root, PostgreSQL runs as another user and must reach its data.
-_ROOT_FOLDER = Path("/var/lib/genyard-tests")
 
 
 async def until(condition: Callable[[], Awaitable[Any]], seconds: float, what: str) -> None:
@@ -40,26 +37,6 @@ async def until(condition: Callable[[], Awaitable[Any]], seconds: float, what: s
         if time.monotonic() > end:
             raise TimeoutError(f"{what} did not come within {seconds:.0f} s")
         await asyncio.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-@contextlib.contextmanager
-def folder() -> Iterator[Path]:
-    base = None
-    if os.geteuid() == 0:
-        _ROOT_FOLDER.mkdir(exist_ok=True)
-        base = _ROOT_FOLDER
-    made = Path(tempfile.mkdtemp(dir=base, prefix="soak-"))
-    made.chmod(0o755)
-    try:
-        yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
 
 
 def _dies_with_us(number: signal.Signals = signal.SIGKILL) -> Callable[[], None]:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from conftest import MakeSettings
-from soak.machines import folder
 from soak.plan import Order, Plan, Trouble, make_plan
 from soak.report import said
 from soak.soaking import Result, Soak
 from soak.world import Setting
+from support.embedded import fresh_folder
 
 #: One place that can be asked whether something arrived, one that costs money and cannot.
 TWO_PLACES: Mapping[str, Sequence[str]] = {"comfyui": ("comfyui",), "runpod": ("links", "flux")}
@@ -22,7 +22,7 @@ TWO_PLACES: Mapping[str, Sequence[str]] = {"comfyui": ("comfyui",), "runpod": ("
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    with folder() as made:
+    with fresh_folder() as made:
         yield made
 
 

@@ -13,9 +13,10 @@ import aiohttp
 
 from genyard.app import Product, build
 from genyard.settings import Settings, load_settings
-from soak.machines import Given, Machine, Place, Postgres, free_port
+from soak.machines import Given, Machine, Place, Postgres
 from soak.place import PUBLIC
 from soak.plan import PRICES, PRO_TXT2IMG
+from support.processes import free_port
 
 Json = Any
 KINDS = ("comfyui", "comfyui-old", "runpod", "scenario", "replicate")

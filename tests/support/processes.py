@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -14,17 +15,20 @@ from typing import Any
 
 from genyard.settings import Settings
 
-#: What a developer may have set must not reach the tests.
 _FOREIGN = ("GENYARD_", "IMAGE_GENERATION_", "DATABASE_URL", "R2_", "S3_", "AWS_", "COMFYUI_", "RUNPOD_")
 _FOREIGN += ("SCENARIO_", "REPLICATE_")
+
+
+def outside() -> dict[str, str]:
+    """The environment of this process without what a developer may have set for genyard."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}  # noqa: TID251
 
 
 def environment(settings: Settings, given: Mapping[str, str] | None = None) -> dict[str, str]:
     """For processes on the same database and folder."""
     assert settings.database_url is not None
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}  # noqa: TID251
     return {
-        **kept,
+        **outside(),
         "GENYARD_DATA": str(settings.data),
         "DATABASE_URL": settings.database_url.get_secret_value(),
         **(given or {}),
@@ -52,6 +56,13 @@ async def running(
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGKILL)
         await process.communicate()
+
+
+def free_port() -> int:
+    """On loopback; nothing keeps it from others."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 async def heard(process: Process, text: str) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import sys
 import tempfile
 from asyncio.subprocess import PIPE, Process
@@ -16,16 +14,10 @@ from typing import Any, Final
 
 import pytest
 
-from genyard.database._embedded import EmbeddedServer
+from support.embedded import embedded_server
+from support.processes import outside
 
 ENTRY: Final = [sys.executable, "-m", "genyard"]
-#: As root, PostgreSQL runs as another user and must be able to reach its data.
-ROOT_FOLDER: Final = Path("/var/lib/genyard-tests")
-#: What a developer may have set must not reach the tests.
-FOREIGN: Final = (
-    *("GENYARD_", "IMAGE_GENERATION_", "DATABASE_URL", "R2_", "S3_", "AWS_"),
-    *("COMFYUI_", "RUNPOD_", "SCENARIO_", "REPLICATE_"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +47,7 @@ class Cli:
     def __init__(self, data: Path, folder: Path, forking: Process) -> None:
         self.folder = folder
         self._forking = forking
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}  # noqa: TID251
-        self.environment = {**kept, "GENYARD_DATA": str(data), "NO_COLOR": "1"}
+        self.environment = {**outside(), "GENYARD_DATA": str(data), "NO_COLOR": "1"}
 
     async def start(self, *arguments: str, **environ: str) -> Process:
         return await asyncio.create_subprocess_exec(
@@ -105,16 +96,8 @@ async def read_until(process: Process, text: str, *, of: str = "stderr") -> str:
 @pytest.fixture(scope="session")
 async def data() -> AsyncIterator[Path]:
     """Kept up by the tests' own handle: commands adopt the server in place of starting it."""
-    base = ROOT_FOLDER if os.geteuid() == 0 else None
-    if base is not None:
-        base.mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=base, prefix="cli-"))
-    server = await EmbeddedServer.start(folder)
-    try:
+    async with embedded_server() as (_, folder):
         yield folder
-    finally:
-        await server.release()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

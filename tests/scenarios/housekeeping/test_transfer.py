@@ -15,7 +15,7 @@ from uuid import UUID
 
 import pytest
 
-from conftest import MakeSettings, fresh_folder
+from conftest import MakeSettings
 from genyard import transfer
 from genyard.app import Product, build, working
 from genyard.errors import Code, GenyardError
@@ -23,7 +23,8 @@ from genyard.jobs.callbacks.sender import Tempo
 from genyard.jobs.model import JobState
 from genyard.settings import CreditSettings, PriceRow, Settings, WebhookSettings, load_settings
 from genyard.storage import open_storage
-from scenarios.storage.test_storage import free_port
+from support.embedded import fresh_folder
+from support.processes import free_port
 from support.receiver import Receiver
 from support.scripted import ScriptedProvider, png
 

@@ -11,7 +11,6 @@ import base64
 import contextlib
 import copy
 import io
-import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +33,7 @@ from genyard.testing.comfyui.nodes_video import write_video
 from genyard.testing.emulators import Emulators
 from genyard.testing.runpod import Setup
 from scenarios.places.bench import QUICK, ended, picture, until
+from support.processes import free_port
 
 Json = Any
 DAY = 86_400.0
@@ -198,7 +198,7 @@ def _quick_runpod(endpoint: EndpointSettings, settings: Settings) -> Provider:
 @contextlib.asynccontextmanager
 async def world_of(database_url: str, folder: Path) -> AsyncIterator[World]:
     """One product with all places, which they can reach by webhook, and a worker."""
-    port = _free_port()
+    port = free_port()
     (folder / "genyard.toml").write_text(TOML)
     async with contextlib.AsyncExitStack() as stack:
         emulators = await stack.enter_async_context(Emulators(**EMULATED))
@@ -233,13 +233,6 @@ async def _served(product: Product, port: int) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def _noise(side: int) -> bytes:

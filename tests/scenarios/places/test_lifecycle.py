@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from genyard.testing.runpod import FaultKind as RunPodFault
 from genyard.testing.scenario import FaultKind as ScenarioFault
 from scenarios.places.bench import DRAWING, Bench, ended, made, until
 from support.often import often
+from support.processes import free_port
 
 PROVIDERS = ("runpod", "scenario", "replicate")
 
@@ -118,13 +118,6 @@ async def served(product: Product, port: int) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize("provider", ["runpod", "replicate"])

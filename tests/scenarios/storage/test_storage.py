@@ -5,7 +5,6 @@ moto enforces what R2 does about objects; rclone enforces signatures.
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -18,15 +17,9 @@ from yarl import URL
 from genyard.errors import Code, GenyardError
 from genyard.settings import Settings, load_settings
 from genyard.storage import LinkSigner, Storage, open_storage, spool
+from support.processes import free_port
 
 KEY, SECRET = "genyard-tests", "not-a-secret-at-all"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def bucket_settings(endpoint: str, tmp_path: Path, secret: str = SECRET) -> Settings:

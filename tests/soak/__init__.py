@@ -7,6 +7,7 @@
 `machines`  PostgreSQL, emulators and workers as processes that can be killed, frozen and restarted
 `customers` who submits, cancels, asks again, and is called back
 `trouble`   carries the plan's troubles out
-`audit`     afterwards: what the database, the places and the customers say, compared; uses nothing of genyard
+`evidence`  afterwards: what the database, the places and the customers say
+`audit`     all of it compared, with `money` and `runs`; uses nothing of genyard
 `report`    docs/explanation/soak.md
 """

@@ -19,8 +19,9 @@ from typing import Any
 import aiohttp
 import psycopg
 
-from soak.audit import Check, Evidence, Findings, across_owners, audit
+from soak.audit import Findings, across_owners, audit
 from soak.customers import Customers, Receiver, Told
+from soak.evidence import Check, Evidence
 from soak.machines import command, until
 from soak.plan import Order, Plan
 from soak.trouble import Troublemaker

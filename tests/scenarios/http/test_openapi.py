@@ -66,27 +66,29 @@ async def test_whatever_is_sent_the_answer_is_as_described(
     alice = await with_key("alice")
     told = schemathesis.openapi.from_dict(await description(client))
     told.config.update(base_url=client.base)
-    await asyncio.to_thread(_try_all, told, alice.headers, mode)
-
-
-def _try_all(told: Any, headers: dict[str, str], mode: str) -> None:
     generation = getattr(schemathesis.GenerationMode, mode.upper())
-    for found in told.get_all_operations():
-        operation = found.ok()
-        cases = operation.as_strategy(generation_mode=generation)
-
-        @settings(
-            max_examples=_EXAMPLES,
-            deadline=None,
-            database=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-            derandomize=True,
-        )
-        @given(case=cases)
-        def check(case: Any) -> None:
-            response = case.call(headers=headers, timeout=20)
+    for operation in told.get_all_operations():
+        for case in drawn(operation.ok(), generation):
+            response = await asyncio.to_thread(case.call, headers=alice.headers, timeout=20)
             case.validate_response(response, checks=_CHECKS)
 
-        with contextlib.suppress(Unsatisfiable):  # where nothing can be wrong there are no negative cases
-            check()
+
+def drawn(operation: Any, generation: Any) -> list[Any]:
+    """All in one go, the server standing still: hypothesis wants `random` for itself while it draws."""
+    cases: list[Any] = []
+
+    @settings(
+        max_examples=_EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        derandomize=True,
+    )
+    @given(case=operation.as_strategy(generation_mode=generation))
+    def draw(case: Any) -> None:
+        cases.append(case)
+
+    with contextlib.suppress(Unsatisfiable):  # where nothing can be wrong there are no negative cases
+        draw()
+    return cases

@@ -498,8 +498,8 @@ class TestResults:
         plan.payload["input"]["num_images"] = 1  # a handler that knows no such field
         provider = flux.provider()
         end = await ended(provider, await flux.submit_plan(provider, plan))
-        failure(end, Code.provider_lost_output)
-        assert len(end.outputs) == 1
+        assert (end.state, end.detail) == (State.succeeded, "1 of 2 files did not come")
+        assert [one.facts["withheld"] for one in end.outputs] == [1]
 
     async def test_an_output_that_is_no_longer_there(self, flux: RunPodBench) -> None:
         provider = flux.provider()

@@ -156,14 +156,24 @@ def _completed(job: Job, ref: Ref, known: Snapshot) -> Snapshot:
     ]
     if complaints:
         return replace(known, state=State.failed, outputs=outputs, error=error_of_complaints(complaints))
-    got = Counter(one.step for one in outputs)
-    wanted = Counter[str]()
+    got, wanted, rows = Counter(one.step for one in outputs), Counter[str](), Counter[str]()
     for row in ref["rows"]:
+        rows[row["step"]] += 1
         wanted[row["step"]] += row["least"]
-    if missing := {step: count - got[step] for step, count in wanted.items() if got[step] < count}:
+    missing = {step: count - got[step] for step, count in wanted.items() if got[step] < count}
+    if any(not got[step] or rows[step] > 1 for step in missing):
         return replace(
             known, state=State.failed, outputs=outputs, error=_incomplete(job, ref, missing, len(outputs))
         )
+    if (
+        missing
+    ):  # of several pictures of one kind: those that came are of use, and what did not come is not paid
+        outputs = tuple(
+            replace(one, facts={**one.facts, "withheld": missing[one.step]}) if one.step in missing else one
+            for one in outputs
+        )
+        lacking = f"{sum(missing.values())} of {wanted.total()} files did not come"
+        return replace(known, progress=1.0, detail=lacking, outputs=outputs)
     return replace(known, progress=1.0, outputs=outputs)
 
 

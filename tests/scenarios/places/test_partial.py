@@ -1,4 +1,4 @@
-"""A place that delivers fewer pictures than it was asked for: what came is delivered and paid, the rest is given back."""
+"""A place that delivers fewer pictures than it was asked for: what came is delivered and paid, the rest given back."""
 
 from __future__ import annotations
 

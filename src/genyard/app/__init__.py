@@ -72,7 +72,6 @@ class Product:
     owners: Owners
     jobs: Jobs
     worker: Worker
-    keeper: Keeper
 
 
 def _incoming(settings: Settings) -> Path:
@@ -318,9 +317,7 @@ async def build(
         )
         worker = _worker(settings, around, places, live, callbacks, keeper, pace)
         try:
-            yield Product(
-                settings=settings, studio=studio, owners=owners, jobs=jobs, worker=worker, keeper=keeper
-            )
+            yield Product(settings=settings, studio=studio, owners=owners, jobs=jobs, worker=worker)
         finally:
             await places.close()
             await live.close()

@@ -86,16 +86,16 @@ async def test_an_alert_is_told_once_and_once_more_when_it_is_over(
         receiver.answers = [500, 204]
         job = (await product.studio.submit({"operation": "txt2img", "parameters": {"prompt": "x"}})).job
         for _ in range(3):
-            await product.keeper.keep()
+            await product.studio.keeper.keep()
         assert [message.type for message in receiver.got] == ["alert.raised", "alert.raised"]
         assert receiver.got[0].id == receiver.got[1].id
         assert receiver.got[1].signed_with(SECRET)
         assert receiver.got[1].json["data"]["code"] == "worker.none"
-        [alert] = (await product.keeper.overseer.look()).alerts
+        [alert] = (await product.studio.keeper.overseer.look()).alerts
         assert alert.since is not None
         async with working(product):
             await asyncio.wait_for(product.studio.wait(job.id), 20)
-            await product.keeper.keep()
+            await product.studio.keeper.keep()
         assert [message.type for message in receiver.got[2:]] == ["alert.over"]
         assert await product.jobs.database.rows("SELECT 1 FROM alerts") == []
         said = [one.getMessage() for one in caplog.records if "alert" in one.getMessage()]
@@ -107,11 +107,11 @@ async def test_a_run_that_nothing_explains_is_told_with_its_job(make_settings: M
     async with product_with(make_settings, place) as product, working(product):
         job = (await product.studio.submit({"operation": "txt2img", "parameters": {"prompt": "x"}})).job
         await asyncio.wait_for(place.observing.wait(), 10)
-        assert (await product.keeper.overseer.look()).alerts == ()
+        assert (await product.studio.keeper.overseer.look()).alerts == ()
         await product.jobs.database.execute(
             "UPDATE attempts SET created_at = created_at - interval '3 hours'"
         )
-        [alert] = (await product.keeper.overseer.look()).alerts
+        [alert] = (await product.studio.keeper.overseer.look()).alerts
         assert (alert.code, alert.subject, alert.facts["job_id"]) == ("job.stuck", "preview", str(job.id))
         await product.studio.cancel(job.id)
         place.says = [type(RUNNING)(state=type(RUNNING.state).canceled)]
@@ -122,13 +122,13 @@ async def test_books_that_do_not_balance_are_seen_by_a_worker(make_settings: Mak
         await product.jobs.database.execute(
             "INSERT INTO balances (owner_id, available) VALUES (gen_random_uuid(), 5)"
         )
-        assert (await product.keeper.overseer.look()).alerts == ()
-        await product.keeper.keep()
-        [alert] = (await product.keeper.overseer.look()).alerts
+        assert (await product.studio.keeper.overseer.look()).alerts == ()
+        await product.studio.keeper.keep()
+        [alert] = (await product.studio.keeper.overseer.look()).alerts
         assert alert.code == "books.unbalanced"
         await product.jobs.database.execute("DELETE FROM balances")
-        await product.keeper.keep()
-        assert (await product.keeper.overseer.look()).alerts == ()
+        await product.studio.keeper.keep()
+        assert (await product.studio.keeper.overseer.look()).alerts == ()
 
 
 async def test_one_worker_at_a_time_keeps_house(make_settings: MakeSettings) -> None:
@@ -136,8 +136,8 @@ async def test_one_worker_at_a_time_keeps_house(make_settings: MakeSettings) -> 
         other = await product.jobs.database.connect()
         async with other:
             await other.execute("SELECT pg_advisory_lock(7265, 0)")
-            assert await product.keeper.keep() == ()
+            assert await product.studio.keeper.keep() == ()
         async with asyncio.timeout(10):
-            while not (done := await product.keeper.keep()):  # noqa: ASYNC110 (until the lock is free)
+            while not (done := await product.studio.keeper.keep()):  # noqa: ASYNC110 (until the lock is free)
                 await asyncio.sleep(0.01)
         assert {"alerts", "books"} <= set(done)

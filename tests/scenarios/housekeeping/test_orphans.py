@@ -66,7 +66,7 @@ async def test_old_objects_without_a_row_go_and_lost_ones_are_told(product: Prod
     lost = await product.studio.upload(png(2))
     await storage.delete(lost.object)
     orphan = await storage.put(b"nobody's", "image/png")
-    orphans = product.keeper.orphans
+    orphans = product.studio.keeper.orphans
 
     young = await orphans.go()
     assert (young.objects, young.missing, young.examples) == (0, 1, (lost.object,))
@@ -84,14 +84,14 @@ async def test_old_objects_without_a_row_go_and_lost_ones_are_told(product: Prod
 async def test_a_store_that_another_database_swept_is_left_alone(
     product: Product, make_settings: MakeSettings
 ) -> None:
-    await product.keeper.orphans.go(adopt=True)
+    await product.studio.keeper.orphans.go(adopt=True)
     await product.studio.upload(png(1))
     await product.jobs.database.execute("DELETE FROM secrets WHERE name = 'store'")
     with pytest.raises(GenyardError) as refused:
-        await product.keeper.orphans.go(LATER)
+        await product.studio.keeper.orphans.go(LATER)
     assert refused.value.code is Code.request_conflict
-    await product.keeper.orphans.go(LATER, adopt=True)
-    await product.keeper.orphans.go(LATER)
+    await product.studio.keeper.orphans.go(LATER, adopt=True)
+    await product.studio.keeper.orphans.go(LATER)
 
 
 async def test_files_that_were_never_finished_go_and_others_stay(make_settings: MakeSettings) -> None:
@@ -105,7 +105,7 @@ async def test_files_that_were_never_finished_go_and_others_stay(make_settings: 
             path.write_bytes(b"half")
         for path in (staged, foreign, coming):
             os.utime(path, (0, 0))
-        assert (await product.keeper.orphans.go()).files == 2
+        assert (await product.studio.keeper.orphans.go()).files == 2
         assert [path.exists() for path in (staged, foreign, coming, fresh)] == [False, True, False, True]
 
 
@@ -117,10 +117,10 @@ async def test_the_picture_that_is_watched_just_now_is_no_orphan(make_settings: 
             async with asyncio.timeout(10):
                 while (await product.studio.get(job.id)).preview_key is None:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
-            assert (await product.keeper.orphans.go(LATER)).objects == 0
+            assert (await product.studio.keeper.orphans.go(LATER)).objects == 0
             assert await product.studio.preview(job.id) == png(9)
             await product.studio.cancel(job.id)
             place.says = [replace(RUNNING, state=type(RUNNING.state).canceled)]
             await asyncio.wait_for(product.studio.wait(job.id), 20)
-        await product.keeper.removal.sweep_objects()
+        await product.studio.keeper.removal.sweep_objects()
         assert names_in(product.settings.data / "blobs") == ["genyard-store"]

@@ -60,7 +60,7 @@ async def owner_named(product: Product, name: str) -> tuple[UUID, str]:
 
 async def gone(product: Product) -> None:
     async with asyncio.timeout(20):
-        while await product.keeper.removal.leaving():  # noqa: ASYNC110 (a worker elsewhere tells no event here)
+        while await product.studio.keeper.removal.leaving():  # noqa: ASYNC110 (a worker elsewhere tells no event here)
             await asyncio.sleep(0.02)
 
 
@@ -119,7 +119,7 @@ async def test_nothing_of_a_deleted_owner_is_found_but_the_books(make_settings: 
             product, [*words, str(first.id), str(upload.id)]
         )  # fmt: skip
 
-        told = await product.keeper.removal.begin(NAME)
+        told = await product.studio.keeper.removal.begin(NAME)
         assert told.left["movements"] >= 3
         assert told.left["written"] == 1
         with pytest.raises(GenyardError) as refused:
@@ -135,7 +135,7 @@ async def test_nothing_of_a_deleted_owner_is_found_but_the_books(make_settings: 
         assert (await studio.ledger.reconcile()).balanced
         assert (await studio.balance(owner_id=ada)).reserved == 0
         with pytest.raises(GenyardError) as unknown:
-            await product.keeper.removal.begin(NAME)
+            await product.studio.keeper.removal.begin(NAME)
         assert unknown.value.code is Code.not_found
         again, _ = await owner_named(product, NAME)
         assert again != ada
@@ -156,7 +156,7 @@ async def test_what_waits_is_never_submitted_and_what_runs_is_stopped_at_its_pla
             running = (await product.studio.submit(asking(), owner_id=ada)).job
             await asyncio.wait_for(place.observing.wait(), 10)
             waiting = [(await product.studio.submit(asking(), owner_id=ada)).job for _ in range(3)]
-            told = await product.keeper.removal.begin(NAME)
+            told = await product.studio.keeper.removal.begin(NAME)
             assert told.left["open"] <= 1
             await gone(product)
         assert len(place.submitted) == len(place.canceled) == 1
@@ -199,10 +199,10 @@ async def test_a_run_that_cannot_be_stopped_is_followed_for_its_cost_before_its_
             ada, _ = await owner_named(product, NAME)
             job = (await product.studio.submit(asking(), owner_id=ada)).job
             await asyncio.wait_for(place.observing.wait(), 10)
-            await product.keeper.removal.begin(NAME)
+            await product.studio.keeper.removal.begin(NAME)
             await asyncio.wait_for(product.studio.wait(job.id, owner_id=ada), 10)
-            assert not await product.keeper.removal.go_on(ada)
-            [leaving] = await product.keeper.removal.leaving()
+            assert not await product.studio.keeper.removal.go_on(ada)
+            [leaving] = await product.studio.keeper.removal.leaving()
             assert (leaving.left["jobs"], leaving.left["open"], leaving.left["followed"]) == (1, 0, 1)
             place.finish.set()
             await gone(product)
@@ -218,8 +218,8 @@ async def test_a_deletion_goes_on_after_whoever_began_it_is_gone(make_settings: 
         async with working(product):
             ada, key = await owner_named(product, NAME)
             await made(product, ada)
-        first = await product.keeper.removal.begin(NAME)
-        assert (await product.keeper.removal.begin(NAME)).since == first.since
+        first = await product.studio.keeper.removal.begin(NAME)
+        assert (await product.studio.keeper.removal.begin(NAME)).since == first.since
     async with opened(settings) as product:
         for refused_code, what in (
             (Code.forbidden, product.studio.submit(asking(), owner_id=ada)),
@@ -249,9 +249,9 @@ async def test_bytes_go_even_if_the_process_dies_between_the_rows_and_the_store(
         asset = await product.studio.upload(png(5))
         await product.studio._assets.delete(asset.id, LOCAL_OWNER)
         assert stored(product) != []
-        assert await product.keeper.removal.sweep_objects() == 1
+        assert await product.studio.keeper.removal.sweep_objects() == 1
         assert stored(product) == []
-        assert await product.keeper.removal.sweep_objects() == 0
+        assert await product.studio.keeper.removal.sweep_objects() == 0
 
 
 async def test_the_owner_of_the_machine_itself_is_emptied_only_when_it_is_meant(
@@ -261,9 +261,9 @@ async def test_the_owner_of_the_machine_itself_is_emptied_only_when_it_is_meant(
         await product.studio.ledger.give(LOCAL_OWNER, "grant", 10, actor="admin")
         await made(product, LOCAL_OWNER)
         with pytest.raises(GenyardError) as refused:
-            await product.keeper.removal.begin("local")
+            await product.studio.keeper.removal.begin("local")
         assert refused.value.code is Code.request_conflict
-        await product.keeper.removal.begin("local", even_local=True)
+        await product.studio.keeper.removal.begin("local", even_local=True)
         await gone(product)
         assert await tables_with(product, [WORDS]) == set()
         assert stored(product) == []

@@ -72,7 +72,7 @@ async def test_nothing_goes_that_nobody_asked_for(make_settings: MakeSettings) -
     async with opened(make_settings, RetentionSettings()) as product, working(product):
         job = await made(product)
         upload = await product.studio.upload(png(1))
-        gone = await product.keeper.retention.go(LATER)
+        gone = await product.studio.keeper.retention.go(LATER)
         assert not any(gone.values())
         assert (await jobs_of(product), upload.id in await assets_of(product)) == ({job.id}, True)
         assert len(await product.jobs.events(job.id, 0)) == 3
@@ -85,7 +85,7 @@ async def test_what_is_old_goes_as_the_dry_run_said(make_settings: MakeSettings)
             used = await made(product, image=upload.id)
             await made(product)
         waiting = (await product.studio.submit({"operation": "txt2img", "parameters": {"prompt": "x"}})).job
-        keeper = product.keeper
+        keeper = product.studio.keeper
         size = sum(one.bytes for one in await product.studio.assets())
         young = await keeper.retention.go()
         assert not any(young.values())
@@ -109,7 +109,7 @@ async def test_a_tag_keeps_a_job_with_what_it_made_and_what_it_was_given(make_se
         favourite = await product.studio.upload(png(202), tags=["keep"])
         first = await made(product, image=upload.id)
         kept = await made(product, image=first.outputs[0].id, tags=["keep"])
-        await product.keeper.retention.go(LATER)
+        await product.studio.keeper.retention.go(LATER)
         assert await jobs_of(product) == {kept.id}
         assert await assets_of(product) == {first.outputs[0].id, kept.outputs[0].id, favourite.id}
         assert unused.id not in await assets_of(product)
@@ -120,7 +120,7 @@ async def test_uploads_stay_while_a_job_that_stays_was_given_them(make_settings:
     async with opened(make_settings, only_files) as product, working(product):
         used, unused = await product.studio.upload(png(200)), await product.studio.upload(png(201))
         job = await made(product, image=used.id)
-        gone = await product.keeper.retention.go(LATER)
+        gone = await product.studio.keeper.retention.go(LATER)
         assert (gone["jobs"], gone["outputs"], gone["uploads"]) == (0, 1, 1)
         assert await assets_of(product) == {used.id}
         assert unused.id != used.id
@@ -133,7 +133,7 @@ async def test_records_of_jobs_go_and_their_outputs_have_a_time_of_their_own(
 ) -> None:
     async with opened(make_settings, RetentionSettings(jobs=30)) as product, working(product):
         job = await made(product)
-        await product.keeper.retention.go(LATER)
+        await product.studio.keeper.retention.go(LATER)
         assert await jobs_of(product) == set()
         assert await assets_of(product) == {job.outputs[0].id}
         assert (await product.studio.read(job.outputs[0])).startswith(b"\x89PNG")
@@ -149,7 +149,7 @@ async def test_events_go_but_for_the_last_and_callbacks_once_they_are_over(
         async with asyncio.timeout(10):
             while (await product.studio.webhooks.deliveries())[0].state != "delivered":  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-        gone = await product.keeper.retention.go(LATER)
+        gone = await product.studio.keeper.retention.go(LATER)
         assert (gone["events"], gone["callbacks"]) == (2, 1)
         assert [event.kind for event in await product.jobs.events(job.id, 0)] == ["succeeded"]
         assert [event.kind async for event in product.studio.watch(job.id)] == ["succeeded"]
@@ -160,7 +160,7 @@ async def test_events_that_were_swept_are_not_read_again_and_none_is_passed_over
 ) -> None:
     """The sweep begins where the last one came to, which is never behind a job that goes on."""
     async with opened(make_settings, RetentionSettings(events=30)) as product:
-        removal, database = product.keeper.removal, product.jobs.database
+        removal, database = product.studio.keeper.removal, product.jobs.database
         small = Retention(database=database, removal=removal, settings=RetentionSettings(events=30), batch=1)
 
         async def reached() -> UUID | None:
@@ -196,7 +196,7 @@ async def test_an_asset_is_given_to_a_job_or_it_goes(make_settings: MakeSettings
             late = asyncio.create_task(product.studio.submit({**body, "inputs": {"image": str(lost.id)}}))
             await somebody_waits(product, late)
             await database.execute("UPDATE assets SET tags = '{keep}' WHERE id = %(id)s", id=kept.id)
-            assert (await product.keeper.retention.go(LATER))["uploads"] == 1
+            assert (await product.studio.keeper.retention.go(LATER))["uploads"] == 1
         with pytest.raises(GenyardError) as gone:
             await late
         assert (gone.value.code, gone.value.field) == (Code.not_found, "inputs")
@@ -204,9 +204,11 @@ async def test_an_asset_is_given_to_a_job_or_it_goes(make_settings: MakeSettings
         await database.execute("UPDATE assets SET tags = '{}'")
         async with database.transaction() as connection:
             await connection.execute("SELECT FROM assets WHERE id = %s FOR KEY SHARE", (kept.id,))
-            assert not any((await product.keeper.retention.go(LATER)).values()), "a job is being given it"
+            assert not any((await product.studio.keeper.retention.go(LATER)).values()), (
+                "a job is being given it"
+            )
         job = (await product.studio.submit({**body, "inputs": {"image": str(kept.id)}})).job
-        assert not any((await product.keeper.retention.go(LATER)).values())
+        assert not any((await product.studio.keeper.retention.go(LATER)).values())
         assert (await jobs_of(product), await assets_of(product)) == ({job.id}, {kept.id})
 
 
@@ -256,7 +258,7 @@ async def test_a_callback_that_waits_keeps_its_job(make_settings: MakeSettings) 
     async with Receiver(answers=[503]) as receiver, opened(make_settings, ALL) as product, working(product):
         job = await made(product, webhook_url=receiver.url)
         await receiver.until(1)
-        await product.keeper.retention.go(LATER)
+        await product.studio.keeper.retention.go(LATER)
         assert await jobs_of(product) == {job.id}
 
 
@@ -264,11 +266,11 @@ async def test_many_go_in_batches_and_two_at_once_do_no_harm(make_settings: Make
     async with opened(make_settings, ALL) as product, working(product):
         shared = [await product.studio.upload(png(number % 5)) for number in range(40)]
         kept = await product.studio.upload(png(3), tags=["keep"])
-        removal = product.keeper.removal
+        removal = product.studio.keeper.removal
         small = Retention(database=product.jobs.database, removal=removal, settings=ALL, batch=7)
         gone = await asyncio.gather(small.go(LATER), small.go(LATER))
         assert sum(one["uploads"] for one in gone) == len(shared)
-        await product.keeper.removal.sweep_objects()
+        await product.studio.keeper.removal.sweep_objects()
         assert (await assets_of(product), stored(product)) == ({kept.id}, 1)
         assert await product.studio.read(kept) == png(3)
 

@@ -164,7 +164,7 @@ async def test_what_cannot_be_imported_leaves_the_database_as_it_was(
             cut.writestr(name, b"" if name == "tables/assets" else whole.read(name))
     async with opened(settings) as product:
         await product.studio.delete_asset((await product.studio.assets())[0].id)
-        await product.keeper.removal.sweep_objects()
+        await product.studio.keeper.removal.sweep_objects()
         before = await everything(product)
     with pytest.raises(GenyardError, match="damaged"):
         await transfer.load(settings, short, storage=open_storage(settings))

@@ -148,7 +148,8 @@ async def test_whoever_is_at_the_machine_is_an_admin_until_there_are_keys(
     job = await local.made()
     assert job["credits"] is None
     gift = {"owner": "local", "kind": "bonus", "credits": 1}
-    assert (await local.post("/v1/admin/credits", json=gift)).status == 201
+    given = await local.post("/v1/admin/credits", json=gift)
+    assert (given.status, given.json["movement"]["actor"]) == (201, "this machine")
     await keyed(shop, local, "alice")
     assert (await local.post("/v1/admin/credits", json=gift)).status == 401
 

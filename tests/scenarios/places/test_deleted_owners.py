@@ -114,7 +114,7 @@ async def test_nothing_of_theirs_stays_or_runs_whatever_their_job_is_doing(
 ) -> None:
     env = {"IMAGE_GENERATION_PROVIDER": "comfyui", "COMFYUI_ENDPOINT": emulators.comfyui.url}
     async with bench.start(env, TOML) as product, working(product):
-        removal, ledger = product.keeper.removal, product.studio.ledger
+        removal, ledger = product.studio.keeper.removal, product.studio.ledger
         ada, key = await owner_named(product, NAME)
         bob, _ = await owner_named(product, "bob")
         async with moment(product, emulators, ada):

@@ -77,7 +77,7 @@ def clean(
 
 async def _overview(session: Session) -> int:
     async with session.open() as product:
-        overview = await product.keeper.overseer.look()
+        overview = await product.studio.keeper.overseer.look()
     check = session.options["check"]
     if session.as_json:
         print_json({"ok": not overview.alerts, **overview.as_json()})
@@ -103,7 +103,7 @@ async def _clean(session: Session) -> None:
     if session.options["adopt"] and not with_orphans:
         raise wrong("--adopt is about the store: give --orphans, too", "--adopt")
     async with session.open() as product:
-        keeper = product.keeper
+        keeper = product.studio.keeper
         gone: dict[str, Any] = dict(await (keeper.retention.would_go() if dry else keeper.retention.go()))
         if not dry:
             gone["objects"] = await keeper.removal.sweep_objects()

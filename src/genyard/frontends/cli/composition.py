@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from genyard.jobs.housekeeping.keeper import Keeper
     from genyard.jobs.store import Jobs
     from genyard.jobs.worker import Worker
     from genyard.owners import Owners
@@ -32,8 +31,6 @@ class Product(Protocol):
     def jobs(self) -> Jobs: ...
     @property
     def worker(self) -> Worker: ...
-    @property
-    def keeper(self) -> Keeper: ...
 
 
 P = TypeVar("P", bound=Product)

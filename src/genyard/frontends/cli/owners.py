@@ -104,7 +104,7 @@ async def _delete(session: Session) -> None:
     if not session.options["yes"]:
         confirm(session, f"Delete {owner} with everything of theirs, for good?")
     async with session.open() as product:
-        removal = product.keeper.removal
+        removal = product.studio.keeper.removal
         leaving = await removal.begin(owner, even_local=session.options["even_local"])
         done = await removal.go_on(leaving.id)
         if not done:

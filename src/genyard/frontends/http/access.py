@@ -46,7 +46,7 @@ class Access:
                 Code.unauthorized, "send an API key: `Authorization: Bearer gy_…` or `X-API-Key: gy_…`"
             )
         _require_local(request)
-        return KeyHolder(owner_id=LOCAL_OWNER, admin=True, prefix="local")
+        return KeyHolder(owner_id=LOCAL_OWNER, admin=True, prefix="")
 
     def _refuse_foreign_page(self, headers: Mapping[str, str]) -> None:
         """Browsers say which page a request comes from; other programs say nothing."""

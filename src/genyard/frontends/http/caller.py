@@ -48,8 +48,8 @@ class Caller:
 
     @property
     def actor(self) -> str:
-        """For the books."""
-        return f"key {self.holder.prefix}…"
+        """For the books: by which key, or from the machine itself."""
+        return f"key {self.holder.prefix}…" if self.holder.prefix else "this machine"
 
     @property
     def studio(self) -> Studio:

@@ -31,7 +31,7 @@ _STAGE: ContextVar[int] = ContextVar("stage", default=0)
 
 @dataclass(frozen=True, kw_only=True)
 class Trap:
-    """The worker stands still when it first passes `point` in this stage."""
+    """The worker stands still when it first passes `point` in this stage; 0: whatever it works on."""
 
     point: str
     stage: int
@@ -117,7 +117,7 @@ class _Watched:
         self.serving.cancel()
 
     def passing(self, point: str) -> None:
-        if self._traps and self._traps[0] == Trap(point=point, stage=_STAGE.get()):
+        if self._traps and self._traps[0].point == point and self._traps[0].stage in (0, _STAGE.get()):
             self._traps.pop(0)
             self.say("reached", point)
             while (told := self._told()) != "go":

@@ -58,13 +58,15 @@ Say = Snapshot | GenyardError | Callable[["ScriptedProvider"], Any]
 
 @dataclass(kw_only=True)
 class ScriptedProvider:
-    """`submits` and `says` are scripts: each submit or observe takes the next entry; the last `says` stays.
+    """`submits`, `finds` and `says` are scripts: each call takes the next entry; the last `says` stays, and `found` is
+    what `find` comes to after its script.
 
     An entry that is an error is raised; a callable is called and its result taken (awaited where needed).
     """
 
     says: list[Say] = field(default_factory=lambda: [succeeded()])
     submits: list[GenyardError | None] = field(default_factory=list)
+    finds: list[GenyardError] = field(default_factory=list)
     found: bool = True
     files: Callable[[int], bytes] = png
     capabilities: Capabilities = _ABLE
@@ -75,6 +77,7 @@ class ScriptedProvider:
     webhooks: list[str | None] = field(default_factory=list)
     signed: bool = True
     media: list[Mapping[str, bytes]] = field(default_factory=list)
+    asking: asyncio.Event = field(default_factory=asyncio.Event)
     observing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def compile(self, steps: Sequence[BoundStep], facts: Facts | None) -> Plan:
@@ -113,6 +116,9 @@ class ScriptedProvider:
 
     async def find(self, key: UUID) -> Ref | None:
         self.asked.append(key)
+        self.asking.set()
+        if self.finds:
+            raise self.finds.pop(0)
         return {"key": str(key)} if self.found else None
 
     async def observe(self, ref: Ref, previous: Snapshot | None, wake: asyncio.Event) -> Snapshot:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from genyard.errors import REMEDIES, Code, Remedy
+from genyard.errors import REMEDIES, Code, GenyardError, Remedy
 from genyard.jobs.records import Claim
 from genyard.jobs.runner import Pace
 from genyard.jobs.tries import TRIES, may_try_again
@@ -24,9 +24,10 @@ class Tried:
     rebuys: bool = False
 
 
-def again(code: Code, *, paid: bool = True, finds: bool = True, **tried: Any) -> bool:
+def again(code: Code, *, paid: bool = True, finds: bool = True, silent: bool = False, **tried: Any) -> bool:
     able = Capabilities(cancel="running", progress="none", paid=paid, finds=finds)
-    return may_try_again(code, cast(Claim, Tried(**tried)), able)
+    error = GenyardError(code, "…", context={"silent": True} if silent else {})
+    return may_try_again(error, cast(Claim, Tried(**tried)), able)
 
 
 @pytest.mark.parametrize("code", Code)
@@ -57,6 +58,8 @@ def test_what_was_not_taken_is_tried_again_so_often(code: Code, most: int) -> No
 
 def test_a_lost_run_is_tried_again_only_where_somebody_can_be_asked_or_the_route_allows_it() -> None:
     assert again(Code.provider_lost, number=1)
+    assert not again(Code.provider_lost, number=1, silent=True), "it could be asked, and has not answered"
+    assert again(Code.provider_lost, number=1, silent=True, rebuys=True)
     assert not again(Code.provider_lost, number=1, finds=False)
     assert again(Code.provider_lost, number=1, finds=False, rebuys=True)
     assert not again(Code.provider_lost, number=2, bought=1, finds=False, rebuys=True)

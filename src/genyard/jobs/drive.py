@@ -21,7 +21,7 @@ from genyard.jobs.live import Notice
 from genyard.jobs.model import JobState
 from genyard.jobs.records import Claim
 from genyard.jobs.store import Jobs
-from genyard.providers import Media, Plan, Provider, Ref, Snapshot, State
+from genyard.providers import Media, Plan, Provider, Ref, Snapshot, State, lost_in_silence
 from genyard.storable import as_storable, number_within
 from genyard.storage import Storage
 from genyard.telemetry import get_logger
@@ -30,6 +30,7 @@ _log = get_logger(__name__)
 
 #: A place that answers nothing for this long has lost the run, as far as anybody can tell.
 GIVE_UP_SECONDS: Final = 900.0
+_SILENCE_SECONDS: Final = 1.0
 _TICK_SECONDS: Final = 0.2
 _PREVIEW_SECONDS: Final = 1.0
 #: A cancel that was not taken is tried again after so many seconds, and that often at most.
@@ -37,8 +38,15 @@ _CANCEL_PAUSE_SECONDS: Final = 1.0
 _CANCEL_TRIES: Final = 30
 #: A place that has said "stopped" and goes on is told again after so many seconds.
 _CANCEL_AGAIN_SECONDS: Final = 10.0
-_WORTH_ANOTHER_CANCEL: Final = frozenset(
-    {Code.provider_unreachable, Code.provider_busy, Code.provider_timeout, Code.provider_failed}
+#: The place may answer otherwise in a moment.
+_ASK_AGAIN: Final = frozenset(
+    {
+        Code.provider_unreachable,
+        Code.provider_busy,
+        Code.provider_timeout,
+        Code.provider_failed,
+        Code.provider_protocol,
+    }
 )
 _OUTAGE_SECONDS: Final = 0.5
 
@@ -119,7 +127,7 @@ async def to_the_end(provider: Provider, ref: Ref, clock: Callable[[], float], m
             meter.see(previous)
             silent_since = clock()
         except GenyardError as error:
-            if error.code is not Code.provider_unreachable or clock() - silent_since > GIVE_UP_SECONDS:
+            if error.code not in _ASK_AGAIN or clock() - silent_since > GIVE_UP_SECONDS:
                 return Snapshot(state=State.lost, error=error)
             await asyncio.sleep(1.0)
             continue
@@ -232,7 +240,17 @@ class Drive:
         provider, claim = self._provider, self._claim
         able = provider.capabilities.webhooks
         webhook = self._around.hooks.url(claim.endpoint, self._key) if able else None
-        ref = await provider.submit(self._unsent[0], self._key, media, webhook=webhook, leave=self._leave)
+        try:
+            ref = await provider.submit(self._unsent[0], self._key, media, webhook=webhook, leave=self._leave)
+        except GenyardError as error:
+            found = (
+                await self._find()
+                if error.code is Code.provider_lost and provider.capabilities.finds
+                else None
+            )
+            if found is None:
+                raise
+            ref = found
         self._recording = asyncio.create_task(self._record(ref), name="genyard-record")
         if not provider.capabilities.finds:
             await self._recording
@@ -275,12 +293,20 @@ class Drive:
         self._recording = None
 
     async def _find(self) -> Ref | None:
+        """None: the place knows nothing of it. Until it says so nobody submits again: that would be another run."""
         if not self._provider.capabilities.finds:
             raise GenyardError(
                 Code.provider_lost,
                 "genyard stopped while it submitted this job, and the place cannot be asked whether it arrived",
             )
-        return await self._provider.find(self._key)
+        since = self._around.clock()
+        while True:
+            try:
+                return await self._provider.find(self._key)
+            except GenyardError as error:
+                if error.code not in _ASK_AGAIN:
+                    raise
+                await self._wait_in_silence(error, since)
 
     async def _observe(self, ref: Ref) -> Snapshot:
         previous: Snapshot | None = None
@@ -296,7 +322,7 @@ class Drive:
                 self.meter.see(snapshot)
                 silent_since = None
             except GenyardError as error:
-                if error.code is not Code.provider_unreachable:
+                if error.code not in _ASK_AGAIN:
                     raise
                 silent_since = silent_since or self._around.clock()
                 await self._wait_in_silence(error, silent_since)
@@ -324,7 +350,7 @@ class Drive:
         except GenyardError as error:
             if error.code is not Code.provider_unreachable:  # how long that may last, `_observe` says
                 self._cancel_tries += 1
-            if error.code not in _WORTH_ANOTHER_CANCEL or self._cancel_tries >= _CANCEL_TRIES:
+            if error.code not in _ASK_AGAIN or self._cancel_tries >= _CANCEL_TRIES:
                 _log.warning("a cancel was refused; the run goes on at its place", code=error.code.value)
                 return DETACHED
             asked = error.context.get("retry_after") or 0.0
@@ -338,14 +364,13 @@ class Drive:
 
     async def _wait_in_silence(self, error: GenyardError, since: float) -> None:
         if self._around.clock() - since > GIVE_UP_SECONDS:
-            raise GenyardError(
-                Code.provider_lost, f"no answer for {GIVE_UP_SECONDS:.0f} s: {error.message}"
-            ) from error
+            raise lost_in_silence(GIVE_UP_SECONDS, error) from error
         self._tell(Snapshot(state=State.running, detail=f"{error.message}; still trying"))
         # not wait_for: until Python 3.12 it forgets a cancel that comes together with what it waits for
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(_SILENCE_SECONDS):
                 await self._wake.wait()
+        self._wake.clear()
 
     def _tell(self, snapshot: Snapshot) -> None:
         """Watchers hear at most one tick per `_TICK_SECONDS`, and always the newest; nobody waits for it here."""

@@ -249,7 +249,7 @@ class Runner:
 
     def _may_retry(self, claim: Claim, error: GenyardError) -> bool:
         provider = self._providers.get(claim.endpoint)
-        return provider is not None and may_try_again(error.code, claim, provider.capabilities)
+        return provider is not None and may_try_again(error, claim, provider.capabilities)
 
     async def _end(self, claim: Claim, job_state: JobState, outcome: Outcome) -> bool:
         """False when the stage is another runner's by now."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from genyard.errors import Code
+from genyard.errors import Code, GenyardError
 from genyard.jobs.records import Claim
 from genyard.providers import Capabilities
 
@@ -49,18 +49,19 @@ TRIES: Final[Mapping[Code, Tries]] = {
         free=3,
         paid=2,
         charged=True,
-        why='only where the place can be asked, and knows nothing of it, or where the route says `lost = "again"`',
+        why='only where the place was asked, and knows nothing of it, or where the route says `lost = "again"`',
     ),
 }
 _MOST: Final = 20
 
 
-def may_try_again(code: Code, claim: Claim, able: Capabilities) -> bool:
+def may_try_again(error: GenyardError, claim: Claim, able: Capabilities) -> bool:
     """After this attempt of the claim has ended so at a place with these capabilities."""
-    rule = TRIES.get(code)
+    rule = TRIES.get(error.code)
     if rule is None or claim.number >= _MOST:
         return False
-    if code is Code.provider_lost and not (able.finds or claim.rebuys):
+    asked = able.finds and not error.context.get("silent")
+    if error.code is Code.provider_lost and not (asked or claim.rebuys):
         return False
     if not able.paid:
         return claim.number < rule.free

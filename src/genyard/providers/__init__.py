@@ -17,7 +17,7 @@ from uuid import UUID
 
 from genyard.catalog import Binding
 from genyard.catalog.binding import Size
-from genyard.errors import GenyardError
+from genyard.errors import Code, GenyardError
 from genyard.operations import Role
 
 Json = Any
@@ -220,6 +220,16 @@ class Snapshot:
     waited: float | None = None
     cold: bool = False
     cost: Cost | None = None
+
+
+def lost_in_silence(seconds: float, last: GenyardError | None = None) -> GenyardError:
+    """Nobody could be asked for so long: what became of the run is not known, and another may be one too many."""
+    why = f": {last.message}" if last else ""
+    return GenyardError(
+        Code.provider_lost,
+        f"the place has not answered for {seconds:g} seconds{why}",
+        context={"silent": True},
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

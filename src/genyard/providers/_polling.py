@@ -17,7 +17,7 @@ from typing import Any, Final
 import aiohttp
 
 from genyard.errors import Code, GenyardError
-from genyard.providers import Canceled, Ref, Snapshot, State
+from genyard.providers import Canceled, Ref, Snapshot, State, lost_in_silence
 from genyard.providers._http import FAILURES, BadStatus
 from genyard.providers._watching import Budget, Watch
 
@@ -367,10 +367,7 @@ class Poller:
         watch.pause = min(4 * self._limits.poll, watch.pause * 2)
         watch.due = now + watch.pause
         if now - watch.contact > self._limits.silence:
-            error = GenyardError(
-                Code.provider_lost, f"the place has not answered for {self._limits.silence:g} seconds"
-            )
-            watch.latest = Snapshot(state=State.lost, error=error)
+            watch.latest = Snapshot(state=State.lost, error=lost_in_silence(self._limits.silence))
         if _concerns_all(failure) and now >= self._quiet_until:
             pause = self._limits.poll * _FIRST_PAUSE * 2**self._troubles
             self._troubles = min(self._troubles + 1, 10)

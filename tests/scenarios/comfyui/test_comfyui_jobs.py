@@ -65,6 +65,32 @@ async def test_a_prompt_becomes_a_stored_picture(make_settings: MakeSettings) ->
     assert server.counts.total_runs == 1
 
 
+async def test_a_server_that_is_away_with_the_work_that_it_took_does_it_once(
+    make_settings: MakeSettings,
+) -> None:
+    """The answer to the submission is lost, and for longer than the submission itself asks there is nobody to ask."""
+    async with (
+        ComfyUIEmulator() as server,
+        product_on(make_settings, server.url) as product,
+        working(product),
+    ):
+        server.faults.add(FaultKind.hang)
+        server.faults.add(FaultKind.lose_answer, route="POST /prompt")
+        submitted = await product.studio.submit(DRAGON)
+        await until(lambda: server.counts.total_runs == 1)
+        await server.stop_listening()
+        async with asyncio.timeout(20):
+            async for event in product.studio.watch(submitted.job.id):
+                if "still trying" in (event.data.get("detail") or ""):
+                    break
+        await server.listen()
+        await product.studio.cancel(submitted.job.id)
+        job = await asyncio.wait_for(product.studio.wait(submitted.job.id), 20)
+    assert job.state is JobState.canceled
+    assert [attempt.state for attempt in job.attempts] == [AttemptState.canceled]
+    assert server.counts.total_runs == 1
+
+
 async def test_silhouette_to_sprite_is_one_submission(make_settings: MakeSettings) -> None:
     async with (
         ComfyUIEmulator() as server,

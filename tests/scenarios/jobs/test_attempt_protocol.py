@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from conftest import MakeSettings
 from genyard.app import Product, build, working
 from genyard.errors import Code, GenyardError
+from genyard.jobs.drive import GIVE_UP_SECONDS
 from genyard.jobs.model import AttemptState, Job, JobState
 from genyard.jobs.runner import Pace
 from genyard.providers import Capabilities, Snapshot, State
@@ -100,6 +102,61 @@ async def test_a_lost_run_is_tried_again_where_the_place_can_be_asked(make_setti
     job = await run(make_settings, place)
     assert job.state is JobState.succeeded
     assert [attempt.state for attempt in job.attempts] == [AttemptState.lost, AttemptState.succeeded]
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+async def test_a_place_that_is_away_when_it_is_asked_is_asked_again(
+    make_settings: MakeSettings, arrived: bool
+) -> None:
+    """Neither the answer to the submission comes nor that to the question: nobody buys another run meanwhile."""
+    away = [GenyardError(code, "away") for code in (Code.provider_unreachable, Code.provider_busy)]
+    lost = GenyardError(Code.provider_lost, "the answer never came")
+    place = ScriptedProvider(submits=[lost], finds=[*away], found=arrived)
+    job = await run(make_settings, place)
+    assert job.state is JobState.succeeded
+    assert len(place.asked) == 3
+    states = [attempt.state for attempt in job.attempts]
+    assert states == [AttemptState.succeeded] if arrived else [AttemptState.lost, AttemptState.succeeded]
+    assert len(place.submitted) == len(states)
+
+
+async def test_a_place_that_never_answers_again_has_lost_the_run_and_gets_no_other(
+    make_settings: MakeSettings,
+) -> None:
+    away = [GenyardError(Code.provider_unreachable, "away")] * 100
+    lost = GenyardError(Code.provider_lost, "the answer never came")
+    place = ScriptedProvider(submits=[lost], finds=away)
+    async with product_with(make_settings, place) as product:
+        around = product.worker._runner._around
+        object.__setattr__(around, "clock", lambda: time.monotonic() + len(place.asked) * GIVE_UP_SECONDS)
+        async with working(product):
+            submitted = await product.studio.submit(REQUEST)
+            job = await asyncio.wait_for(product.studio.wait(submitted.job.id), 20)
+    assert job.error is not None
+    assert job.error["code"] == "provider.lost"
+    assert "not answered for 900 s" in job.error["message"]
+    assert [attempt.state for attempt in job.attempts] == [AttemptState.lost]
+    assert len(place.submitted) == 1
+
+
+async def test_who_cancels_while_the_place_is_away_is_heard_when_it_is_back(
+    make_settings: MakeSettings,
+) -> None:
+    away = [GenyardError(Code.provider_unreachable, "away")] * 2
+    lost = GenyardError(Code.provider_lost, "the answer never came")
+
+    def canceled(place: ScriptedProvider) -> Snapshot:
+        return Snapshot(state=State.canceled) if place.canceled else RUNNING
+
+    place = ScriptedProvider(submits=[lost], finds=away, says=[canceled])
+    async with product_with(make_settings, place) as product, working(product):
+        submitted = await product.studio.submit(REQUEST)
+        async with asyncio.timeout(10):
+            await place.asking.wait()
+        await product.studio.cancel(submitted.job.id)
+        job = await asyncio.wait_for(product.studio.wait(submitted.job.id), 20)
+    assert job.state is JobState.canceled
+    assert len(place.canceled) == 1, "it had arrived"
 
 
 async def test_a_lost_run_is_never_bought_again_where_it_cannot(make_settings: MakeSettings) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from genyard.errors import Code, GenyardError
-from genyard.providers import Canceled, Ref, Snapshot, State
+from genyard.providers import Canceled, Ref, Snapshot, State, lost_in_silence
 from genyard.providers._http import FAILURES
 from genyard.providers.comfyui.outcome import snapshot_of
 from genyard.providers.comfyui.watching import Clock, Events, Watch
@@ -236,8 +236,7 @@ class Observer:
         if watch.started_at is not None and watch.started_at + self._limit(watch) <= now:
             watch.started_at = now  # it cannot be judged now, nor stopped
         if now - watch.contact_at > self._limits.silence:
-            error = lost(f"the server has not answered for {self._limits.silence:.0f} seconds")
-            watch.final = Snapshot(state=State.lost, error=error)
+            watch.final = Snapshot(state=State.lost, error=lost_in_silence(self._limits.silence))
 
     async def _read_end(self, watch: Watch) -> None:
         """An end was announced: the entry is there, or will be in a moment."""

@@ -139,10 +139,10 @@ def _function(name: str) -> Judge:
     module, _, function = name.partition(":")
     try:
         found = getattr(import_module(module), function)
-    except (ImportError, AttributeError) as wrong:
+    except Exception as wrong:  # whatever somebody's own module does while it is imported
         raise GenyardError(
             Code.settings_invalid,
-            f"before_submit.python: {name} cannot be imported ({wrong})",
+            f"before_submit.python: {name} cannot be imported ({type(wrong).__name__}: {wrong})",
             field="genyard.toml: before_submit.python",
         ) from wrong
     if not callable(found):

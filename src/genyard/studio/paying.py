@@ -17,7 +17,7 @@ from genyard.studio.planning import Planned
 
 
 class Paying:
-    """`prices` None: credits are off. Asks the database only where something depends on who the owner is."""
+    """Asks the database only where something depends on who the owner is."""
 
     def __init__(self, ledger: Ledger, credits: CreditSettings, budgets: BudgetSettings) -> None:
         self.enabled = credits.enabled

@@ -200,9 +200,16 @@ async def test_what_it_does_to_its_copy_changes_nothing(judged_by: Judged) -> No
 
 
 async def test_a_rerun_is_judged_too_and_an_estimate_is_not(judged_by: Judged) -> None:
-    async with judged_by("return Refuse(reason='no')") as product:
+    count = "judge.times = getattr(judge, 'times', 0) + 1"
+    once = f"{count}\n    return Refuse(reason='no') if judge.times > 1 else Allow()"
+    async with judged_by(once) as product:
         await product.studio.estimate(asking())
-        await refused(product, asking())
+        first = (await product.studio.submit(asking())).job
+        await product.studio.estimate(asking())
+        with pytest.raises(GenyardError) as caught:
+            await product.studio.rerun(first.id)
+        assert (caught.value.code, caught.value.message) == (Code.content_rejected, "no")
+        assert [job.id for job in await product.studio.jobs()] == [first.id]
 
 
 async def test_inputs_are_named(judged_by: Judged) -> None:
@@ -220,6 +227,7 @@ async def test_inputs_are_named(judged_by: Judged) -> None:
         ('python = "no_such_module:judge"', "before_submit.python"),
         ('python = "json:no_such_function"', "before_submit.python"),
         ('python = "json:__name__"', "before_submit.python"),
+        ('python = "house_rules_that_break:judge"', "before_submit.python"),
         ('python = "json"', "before_submit.python"),
         ('url = "policy.internal"', "before_submit.url"),
         ('url = "http://a/"\npython = "json:dumps"', "before_submit"),
@@ -230,8 +238,10 @@ async def test_inputs_are_named(judged_by: Judged) -> None:
     ],
 )
 async def test_wrong_settings_stop_genyard_at_the_start(
-    make_settings: MakeSettings, tmp_path: Path, toml: str, field: str
+    make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toml: str, field: str
 ) -> None:
+    (tmp_path / "house_rules_that_break.py").write_text("rules = 1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "genyard.toml").write_text(f"[before_submit]\n{toml}\n")
     with pytest.raises(GenyardError) as caught:
         async with build(make_settings()):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from genyard.jobs.callbacks.deliveries import EventName
 from genyard.operations import OPERATIONS
 from genyard.storable import require_storable
 
@@ -34,11 +35,6 @@ Inputs = Annotated[
 Model = Annotated[
     str | None,
     Field(min_length=1, max_length=200, description="None: the default of the place that serves it."),
-]
-
-
-EventName = Literal[
-    "queued", "running", "retrying", "canceling", "succeeded", "failed", "canceled", "expired"
 ]
 
 

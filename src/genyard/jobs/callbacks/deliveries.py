@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 from uuid import UUID
 
 from genyard.database import Database, load_queries
@@ -15,8 +15,11 @@ from genyard.jobs.model import JobState
 
 _SQL = load_queries("genyard.jobs.callbacks")
 
+EventName = Literal[
+    "queued", "running", "retrying", "canceling", "succeeded", "failed", "canceled", "expired"
+]
 #: What happens to a job, and what is told of it unless the job says otherwise.
-EVENTS: Final = ("queued", "running", "retrying", "canceling", "succeeded", "failed", "canceled", "expired")
+EVENTS: Final[tuple[str, ...]] = get_args(EventName)
 ENDS: Final = tuple(state.value for state in JobState if state.ended)
 
 DeliveryState = Literal["waiting", "sending", "delivered", "dead"]

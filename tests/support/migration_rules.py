@@ -18,6 +18,13 @@ _INDEX = re.compile(r"^CREATE (?:UNIQUE )?INDEX (CONCURRENTLY )?(?:IF NOT EXISTS
 _DROPPED_TRIGGER = re.compile(r"^DROP TRIGGER (?:IF EXISTS )?(\w+)")
 _DROPPED_INDEX = re.compile(r"^DROP INDEX CONCURRENTLY IF EXISTS (\w+)")
 
+#: Which somebody writes all the time.
+_BUSY = frozenset(
+    {"jobs", "stages", "attempts", "events", "assets", "movements", "balances", "procrastinate_jobs"}
+)
+#: Statements that hold a table until the file is through.
+_HOLDS = (_TABLE, re.compile(r"\bTRIGGER .*? ON (\w+)"), re.compile(r"\bREFERENCES (\w+)"))
+
 #: What is wrong with a statement, whatever it is about.
 _NEVER = (
     (r"^(DROP (TABLE|VIEW|FUNCTION|TYPE|SCHEMA|SEQUENCE|COLUMN))\b", "older processes may still use it"),
@@ -56,6 +63,15 @@ def broken_rules(migration: Migration) -> list[str]:
         if why and not _ALLOWED.search(statement):
             found.append(f"{flat[:80]}: {why}")
     return found
+
+
+def held_at_once(migration: Migration) -> set[str]:
+    """Busy tables that it holds together, while statements under way hold them in another order."""
+    if migration.breaks_older or migration.one_by_one:
+        return set()
+    flat = [" ".join(re.sub(r"--[^\n]*", "", one).split()) for one in _statements(migration.sql)]
+    found = {name for one in flat for pattern in _HOLDS for name in pattern.findall(one)}
+    return found & _BUSY - set(_CREATED.findall(migration.sql))
 
 
 def _wrong(statement: str, migration: Migration, created: set[str], dropped: set[str]) -> str | None:

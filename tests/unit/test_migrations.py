@@ -13,7 +13,7 @@ from conftest import MakeSettings
 from genyard.database import open_database
 from genyard.database._migrate import Migration, migrate, shipped
 from genyard.errors import Code, GenyardError
-from support.migration_rules import broken_rules
+from support.migration_rules import broken_rules, held_at_once
 
 #: Before these nothing was in use anywhere.
 BEFORE_THE_RULES = ("procrastinate", "0001_", "0002_", "0003_", "0004_", "0005_", "0006_")
@@ -74,6 +74,26 @@ def test_what_would_break_older_processes_or_stall_them_is_refused(statement: st
 )
 def test_what_older_processes_do_not_notice_passes(sql: str) -> None:
     assert broken_rules(Migration(name="9001", sql=sql + "\n")) == []
+
+
+@pytest.mark.parametrize(
+    "migration",
+    [one for one in shipped() if "0021_" <= one.name < "9"],
+    ids=lambda one: str(one.name),
+)
+def test_a_migration_changes_one_busy_table(migration: Migration) -> None:
+    assert len(held_at_once(migration)) <= 1, "two files: each holds all that it changes at once"
+
+
+def test_busy_tables_that_a_file_holds_at_once_are_found() -> None:
+    sql = (
+        "ALTER TABLE jobs ADD COLUMN a text;\nALTER TABLE tiers ADD COLUMN a text;\n"
+        "CREATE TRIGGER t AFTER INSERT OR UPDATE OF state ON stages\n    FOR EACH ROW EXECUTE FUNCTION f();\n"
+        "CREATE TABLE notes (asset uuid REFERENCES assets);\n"
+        "CREATE TRIGGER n AFTER INSERT ON notes EXECUTE FUNCTION f();\n"
+    )
+    assert held_at_once(Migration(name="9001", sql=sql)) == {"jobs", "stages", "assets"}
+    assert not held_at_once(Migration(name="9001", sql=f"-- breaks older: it does\n{sql}"))
 
 
 async def test_a_function_keeps_its_arguments(make_settings: MakeSettings) -> None:

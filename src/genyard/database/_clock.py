@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 
 class Clock:
@@ -19,6 +20,10 @@ class Clock:
 
     def learn(self, now: float) -> None:
         self._ahead = now - self._monotonic()
+
+    def surely(self) -> datetime:
+        """No later than the database or this host believes it to be: nothing goes early because one clock is wrong."""
+        return datetime.fromtimestamp(min(self(), time.time()), UTC)
 
     def __call__(self) -> float:
         return self._monotonic() + self._ahead

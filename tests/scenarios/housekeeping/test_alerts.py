@@ -93,13 +93,16 @@ async def test_an_alert_is_told_once_and_once_more_when_it_is_over(
         assert receiver.got[1].json["data"]["code"] == "worker.none"
         [alert] = (await product.studio.keeper.overseer.look()).alerts
         assert alert.since is not None
+        receiver.answers = [503, 204]
         async with working(product):
             await asyncio.wait_for(product.studio.wait(job.id), 20)
+        for _ in range(3):
             await product.studio.keeper.keep()
-        assert [message.type for message in receiver.got[2:]] == ["alert.over"]
+        assert [message.type for message in receiver.got[2:]] == ["alert.over", "alert.over"]
+        assert receiver.got[2].id == receiver.got[3].id
         assert await product.jobs.database.rows("SELECT 1 FROM alerts") == []
         said = [one.getMessage() for one in caplog.records if "alert" in one.getMessage()]
-        assert said == ["alert", "an alert reached nobody", "the alert is over"]
+        assert said == ["alert", "an alert reached nobody", "an alert reached nobody", "the alert is over"]
 
 
 async def test_a_run_that_nothing_explains_is_told_with_its_job(make_settings: MakeSettings) -> None:
@@ -129,6 +132,18 @@ async def test_books_that_do_not_balance_are_seen_by_a_worker(make_settings: Mak
         await product.jobs.database.execute("DELETE FROM balances")
         await product.studio.keeper.keep()
         assert (await product.studio.keeper.overseer.look()).alerts == ()
+
+
+async def test_a_chore_that_fails_holds_up_no_other(make_settings: MakeSettings) -> None:
+    async with product_with(make_settings, ScriptedProvider()) as product:
+        database = product.jobs.database
+        await database.execute("ALTER TABLE balances RENAME TO elsewhere")  # the proof of the books reads it
+        try:
+            await product.studio.keeper.keep()
+            done = {row["name"] for row in await database.rows("SELECT name FROM chores")}
+        finally:
+            await database.execute("ALTER TABLE elsewhere RENAME TO balances")
+        assert {"books", "retention"} <= done
 
 
 async def test_one_worker_at_a_time_keeps_house(make_settings: MakeSettings) -> None:

@@ -18,6 +18,7 @@ from genyard.jobs.callbacks.sender import Tempo
 from genyard.jobs.housekeeping.retention import Retention
 from genyard.jobs.model import Job, JobState
 from genyard.settings import RetentionSettings, WebhookSettings
+from genyard.storage import open_storage
 from support.receiver import Receiver
 from support.scripted import ScriptedProvider, png
 
@@ -233,6 +234,22 @@ async def test_what_goes_is_judged_once_more_as_it_is_now(make_settings: MakeSet
                 "INSERT INTO job_inputs (asset_id, job_id) VALUES (%s, %s)", (upload.id, waiting.id)
             )
         assert await looking == {"began": True, "now": False}
+
+
+async def test_nothing_goes_early_because_the_databases_clock_is_wrong(make_settings: MakeSettings) -> None:
+    async with opened(make_settings, ALL) as product, working(product):
+        job = await made(product)
+        product.jobs.database.clock.learn(LATER.timestamp())
+        assert not any((await product.studio.keeper.retention.go()).values())
+        product.jobs.database.clock.learn(LATER.timestamp())
+        assert not any((await product.studio.keeper.retention.would_go()).values())
+        orphan = await open_storage(product.settings).put(b"on its way", "image/png")
+        product.jobs.database.clock.learn(LATER.timestamp())
+        assert (await product.studio.keeper.orphans.go()).objects == 0
+        assert (await jobs_of(product), await open_storage(product.settings).exists(orphan.object)) == (
+            {job.id},
+            True,
+        )
 
 
 async def test_bytes_that_come_anew_while_their_last_asset_is_deleted_stay(

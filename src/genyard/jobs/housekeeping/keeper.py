@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -27,7 +26,7 @@ from genyard.jobs.housekeeping.removal import Removal
 from genyard.jobs.housekeeping.retention import Retention
 from genyard.ledger import Ledger
 from genyard.settings import AlertSettings, RetentionSettings
-from genyard.telemetry import get_logger
+from genyard.telemetry import get_logger, words_of
 
 if TYPE_CHECKING:
     from genyard.outbound import Outbound
@@ -95,7 +94,7 @@ class Keeper:
             try:
                 await self.keep()
             except (psycopg.Error, GenyardError) as wrong:
-                _log.warning("housekeeping failed; it comes again", error=str(wrong))
+                _log.warning("housekeeping failed; it comes again", error=words_of(wrong))
             except Exception:  # noqa: BLE001 (a defect here must not end the worker)
                 _log.exception("housekeeping failed")
 
@@ -116,8 +115,8 @@ class Keeper:
         """One that fails holds up no other; it comes again in its turn."""
         try:
             await self._chores[name]()
-        except GenyardError as wrong:
-            _log.warning("housekeeping failed; it comes again", chore=name, error=str(wrong))
+        except (psycopg.Error, GenyardError) as wrong:
+            _log.warning("housekeeping failed; it comes again", chore=name, error=words_of(wrong))
         if name in self._periods:
             await self._database.execute(_SQL("done"), name=name)
 
@@ -159,19 +158,20 @@ class Keeper:
             row = await self._database.row(_SQL("raise_alert"), **values, facts=Jsonb(dict(one.facts)))
             if row is not None and row["new"]:
                 _log.warning("alert", code=one.code, subject=one.subject, what=one.message)
-        told = Jsonb([{"code": one.code, "subject": one.subject} for one in lasting])
-        over = await self._database.rows(_SQL("end_alerts"), codes=list(codes), lasting=told)
-        for row in over:
-            _log.warning("the alert is over", code=row["code"], subject=row["subject"])
+        there = Jsonb([{"code": one.code, "subject": one.subject} for one in lasting])
+        for row in await self._database.rows(_SQL("alerts_over"), codes=list(codes), lasting=there):
+            await self._end(row)
         if self._rules.url:
-            await self._tell_all([row for row in over if row["told_at"] is not None])
+            for row in await self._database.rows(_SQL("alert_rows")):
+                if row["told_at"] is None and await self._tell("alert.raised", row):
+                    await self._database.execute(_SQL("told_alert"), code=row["code"], subject=row["subject"])
 
-    async def _tell_all(self, over: Sequence[Row]) -> None:
-        for row in over:
-            await self._tell("alert.over", row)
-        for row in await self._database.rows(_SQL("alert_rows")):
-            if row["told_at"] is None and await self._tell("alert.raised", row):
-                await self._database.execute(_SQL("told_alert"), code=row["code"], subject=row["subject"])
+    async def _end(self, row: Row) -> None:
+        """Who was told that it came is told that it is over, or it stays."""
+        told = self._rules.url and row["told_at"] is not None
+        if not told or await self._tell("alert.over", row):
+            await self._database.execute(_SQL("end_alert"), code=row["code"], subject=row["subject"])
+            _log.warning("the alert is over", code=row["code"], subject=row["subject"])
 
     async def _tell(self, kind: str, row: Row) -> bool:
         """False where it did not arrive: it is told again with the next look."""
@@ -182,7 +182,7 @@ class Keeper:
         if self._rules.secret is not None:
             identity = hashlib.sha256(f"{kind} {row['code']} {row['subject']} {row['since']}".encode())
             keys = [read_secret(self._rules.secret.get_secret_value())]
-            headers |= signed_headers(keys, identity.hexdigest()[:32], int(time.time()), body)
+            headers |= signed_headers(keys, identity.hexdigest()[:32], int(self._database.clock()), body)
         try:
             posted = await self._outbound().post(
                 self._rules.url, body, headers=headers, seconds=_ANSWER_SECONDS

@@ -11,7 +11,7 @@ import asyncio
 import io
 import secrets
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,12 +54,12 @@ class OrphanSweep:
 
     async def look(self, now: datetime | None = None) -> Orphans:
         """Changes nothing."""
-        return await self._sweep(now or datetime.fromtimestamp(self._database.clock(), UTC), delete=False)
+        return await self._sweep(now or self._database.clock.surely(), delete=False)
 
     async def go(self, now: datetime | None = None, *, adopt: bool = False) -> Orphans:
         """Deletes objects and files. `request.conflict` for a store that is another database's, unless `adopt`."""
         await self._require_own(adopt=adopt)
-        found = await self._sweep(now or datetime.fromtimestamp(self._database.clock(), UTC), delete=True)
+        found = await self._sweep(now or self._database.clock.surely(), delete=True)
         if found.objects or found.files or found.missing:
             _log.warning("the store was swept", **{**found.as_json(), "examples": ", ".join(found.examples)})
         return found

@@ -247,12 +247,14 @@ INSERT INTO alerts (code, subject, message, facts) VALUES (%(code)s, %(subject)s
 ON CONFLICT (code, subject) DO UPDATE SET message = excluded.message, facts = excluded.facts
 RETURNING since, xmax = 0 AS new;
 
--- name: end_alerts
--- Those that are over, of these codes.
-DELETE FROM alerts a WHERE a.code = ANY(%(codes)s) AND NOT EXISTS (
+-- name: alerts_over
+-- Of these codes.
+SELECT code, subject, message, facts, since, told_at FROM alerts a WHERE a.code = ANY(%(codes)s) AND NOT EXISTS (
     SELECT FROM jsonb_to_recordset(%(lasting)s) AS l(code text, subject text)
-    WHERE l.code = a.code AND l.subject = a.subject)
-RETURNING code, subject, message, facts, since, told_at;
+    WHERE l.code = a.code AND l.subject = a.subject);
+
+-- name: end_alert
+DELETE FROM alerts WHERE code = %(code)s AND subject = %(subject)s;
 
 -- name: told_alert
 UPDATE alerts SET told_at = now() WHERE code = %(code)s AND subject = %(subject)s;

@@ -81,9 +81,6 @@ class Removal:
         """Who is being deleted just now, the earliest first."""
         return [await self._leaving(row) for row in await self._database.rows(_SQL("owners_to_delete"))]
 
-    async def any_leaving(self) -> bool:
-        return bool(await self._database.rows(_SQL("owners_to_delete")))
-
     async def _leaving(self, row: Row) -> Leaving:
         left = await self._database.row(_SQL("left_of_owner"), owner_id=row["id"])
         assert left is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -37,7 +37,7 @@ class Retention:
 
     async def would_go(self, now: datetime | None = None) -> Mapping[str, int]:
         """What `go` would remove now: counts and bytes."""
-        now = now or datetime.fromtimestamp(self._database.clock(), UTC)
+        now = now or self._database.clock.surely()
         days = self._days()
         row = await self._database.row(
             _SQL("would_go"),
@@ -50,7 +50,7 @@ class Retention:
 
     async def go(self, now: datetime | None = None) -> Mapping[str, int]:
         """Removes it, batch by batch; jobs first, because they keep what they were given. How many of each went."""
-        now = now or datetime.fromtimestamp(self._database.clock(), UTC)
+        now = now or self._database.clock.surely()
         days, keep = self._days(), list(self._settings.keep_tags)
         jobs = _bound(now, days["jobs"])
         gone = {

@@ -165,9 +165,7 @@ def _completed(job: Job, ref: Ref, known: Snapshot) -> Snapshot:
         return replace(
             known, state=State.failed, outputs=outputs, error=_incomplete(job, ref, missing, len(outputs))
         )
-    if (
-        missing
-    ):  # of several pictures of one kind: those that came are of use, and what did not come is not paid
+    if missing:  # of several files of one output: those that came are of use, and the rest is not paid
         outputs = tuple(
             replace(one, facts={**one.facts, "withheld": missing[one.step]}) if one.step in missing else one
             for one in outputs

@@ -27,6 +27,10 @@ Row = dict[str, Any]
 
 OLDEST_SERVER = 150000
 
+#: A pool that tries for longer to come back tries ever more rarely, in the end every few minutes. One that gives up
+#: begins anew with whoever asks next.
+RECONNECT_SECONDS: Final = 2.0
+
 #: The database does not answer, or takes nothing: a standby, a full disk, rights that were taken away. Whoever can wait
 #: tries again.
 OUTAGES: Final = (
@@ -37,6 +41,7 @@ OUTAGES: Final = (
 
 __all__ = [
     "OUTAGES",
+    "RECONNECT_SECONDS",
     "Connection",
     "Database",
     "Row",
@@ -128,6 +133,7 @@ async def open_database(settings: Settings, *, pool_size: int = 24) -> AsyncIter
             configure=_configure,
             connection_class=psycopg.AsyncConnection[dict[str, Any]],
             timeout=60,
+            reconnect_timeout=RECONNECT_SECONDS,
         )
         async with pool:
             yield Database(pool, url, clock)

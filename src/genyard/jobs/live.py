@@ -79,8 +79,7 @@ class Live:
                 async with connection:
                     await connection.execute("LISTEN genyard")
                     if broken_off:
-                        # the pool's connections are dead, too, and each would cost somebody a failure
-                        await self._database.pool.check()
+                        await self._wake_pool()
                     self._listening.set()
                     self._everybody(Notice(kind="look", text=""))
                     await self._read(connection)
@@ -88,6 +87,11 @@ class Live:
                 _log.warning("the listening connection broke", error=str(broken))
                 broken_off = True
                 await asyncio.sleep(0.5)
+
+    async def _wake_pool(self) -> None:
+        """Its connections are dead, too, and each would cost somebody a failure. Who waits for one is served now."""
+        await self._database.pool.check()
+        await self._database.row("SELECT 1")
 
     async def _read(self, connection: Connection) -> None:
         async for notification in connection.notifies():

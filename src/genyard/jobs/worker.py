@@ -20,7 +20,7 @@ import psycopg
 from procrastinate.connector import Notify
 from psycopg_pool import AsyncConnectionPool
 
-from genyard.database import OUTAGES, Connection
+from genyard.database import OUTAGES, RECONNECT_SECONDS, Connection
 from genyard.jobs.callbacks.sender import Callbacks
 from genyard.jobs.housekeeping.keeper import Keeper
 from genyard.jobs.runner import Runner
@@ -252,8 +252,9 @@ class _Connector(procrastinate.PsycopgConnector):
 
 
 def _pool(*, check: Any, **options: Any) -> AsyncConnectionPool[Any]:
-    """Without the question "are you there?" before each use: a broken connection shows itself."""
-    return AsyncConnectionPool(**options)
+    """Without the question "are you there?" before each use: a broken connection shows itself. Who waits for one asks
+    anew now and then, or the pool would not begin anew."""
+    return AsyncConnectionPool(**options, timeout=2 * RECONNECT_SECONDS, reconnect_timeout=RECONNECT_SECONDS)
 
 
 def _configured(worker_id: int) -> Callable[[psycopg.AsyncConnection[Any]], Awaitable[None]]:

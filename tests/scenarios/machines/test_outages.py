@@ -12,6 +12,7 @@ from uuid import UUID
 
 import aiohttp
 import psycopg
+import pytest
 from structlog.testing import capture_logs
 
 from conftest import MakeSettings
@@ -110,6 +111,23 @@ async def test_a_worker_and_its_runs_outlive_an_outage(make_settings: MakeSettin
     assert [one.state for one in ended.attempts] == [AttemptState.succeeded]
     assert len(place.submitted) == 2
     assert row == {"epoch": 1}, "nobody else had to take it up"
+
+
+@pytest.mark.long
+async def test_work_goes_on_soon_after_a_long_outage(make_settings: MakeSettings, postgres: str) -> None:
+    """However long it lasted, and whoever waits for the database: nobody asks for it ever more rarely."""
+    async with (
+        product_with(make_settings, ScriptedProvider(), postgres) as (product, outage),
+        working(product),
+    ):
+        await outage.begin()
+        waiting = [asyncio.create_task(product.studio.jobs()) for _ in range(3)]
+        await asyncio.sleep(18)
+        await outage.end()
+        async with asyncio.timeout(6):
+            await asyncio.gather(*waiting, return_exceptions=True)
+            job = (await product.studio.submit(REQUEST)).job
+            assert (await ended_of(product, job.id)).state is JobState.succeeded
 
 
 async def test_a_worker_and_its_runs_outlive_a_database_that_takes_nothing(

@@ -45,7 +45,9 @@ SELECT (SELECT count(*) FROM jobs j WHERE j.owner_id = %(owner_id)s) AS jobs,
        (SELECT available FROM balances b WHERE b.owner_id = %(owner_id)s) AS credits;
 
 -- name: jobs_to_cancel
-SELECT id FROM jobs WHERE owner_id = %(owner_id)s AND state IN ('queued', 'running') ORDER BY id LIMIT %(limit)s;
+-- What waits first: what runs would make room for it.
+SELECT id FROM jobs WHERE owner_id = %(owner_id)s AND state IN ('queued', 'running')
+ORDER BY state = 'running', id LIMIT %(limit)s;
 
 -- name: give_up_following
 -- A run that nobody could follow to its end within a day costs what was held for it.

@@ -72,6 +72,9 @@ class Worker:
                     group.create_task(self._callbacks.serve(worker_id))
                     group.create_task(self._keeper.serve())
                     group.create_task(self._drive(worker_id, ready or asyncio.Event()))
+        except Exception:
+            _log.exception("a defect ended the worker; what it had begun goes on with others")
+            raise
         finally:
             await self._runner.handed_on()
             with contextlib.suppress(psycopg.Error):  # then whoever sweeps next forgets it

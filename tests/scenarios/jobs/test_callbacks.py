@@ -5,61 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import sys
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from aiohttp import web
 
-from conftest import MakeSettings
-from genyard.app import Product, build, working
+from genyard.app import Product, working
 from genyard.errors import Code, GenyardError
 from genyard.jobs.callbacks.deliveries import Delivery
 from genyard.jobs.callbacks.sender import SCHEDULE, Tempo
 from genyard.jobs.model import Job, JobState
-from genyard.jobs.runner import Pace
 from support.receiver import Receiver, hangs
 from support.scripted import RUNNING, ScriptedProvider, succeeded
 
-QUICK = Tempo(sweep=0.02, grace=0.0)
 PROMPT = "a purple gryphon"
-TOML = '[webhooks]\nhosts = ["127.0.0.1"]\n'
 
 
 def asking(receiver: Receiver | None = None, **more: Any) -> dict[str, Any]:
     hook = {} if receiver is None else {"webhook_url": receiver.url}
     parameters = {"prompt": PROMPT, "negative_prompt": "blurred", "width": 64, "height": 64}
     return {"operation": "txt2img", "parameters": parameters, **hook, **more}
-
-
-@pytest.fixture
-def open_product(make_settings: MakeSettings, tmp_path: Path) -> Any:
-    """Products on one database; loopback is a listed host."""
-
-    @contextlib.asynccontextmanager
-    async def make(
-        place: ScriptedProvider | None = None, toml: str = TOML, tempo: Tempo = QUICK, **environ: str
-    ) -> AsyncIterator[Product]:
-        (tmp_path / "genyard.toml").write_text(toml)
-        place = place or ScriptedProvider()
-        pace = Pace(first_retry=0.01, factor=1.0)
-        async with build(
-            make_settings(**environ), pace=pace, providers={"preview": lambda *_: place}, tempo=tempo
-        ) as product:
-            yield product
-
-    return make
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with Receiver() as receiver:
-        yield receiver
 
 
 async def run(product: Product, body: dict[str, Any]) -> Job:
@@ -364,105 +331,6 @@ async def test_a_try_has_a_time_limit(open_product: Any, receiver: Receiver) -> 
         await run(product, asking(receiver))
         one = await tried(product, 1)
     assert "did not answer within 0.1 s" in (one.error or "")
-
-
-# ---- workers that die ----
-
-
-async def test_what_a_dead_worker_was_sending_is_sent_by_the_next(
-    open_product: Any, receiver: Receiver
-) -> None:
-    receiver.answers = [hangs, 204]
-    async with open_product() as product:
-        async with working(product):
-            await run(product, asking(receiver))
-            await receiver.until(1)
-        [one] = await product.studio.webhooks.deliveries()
-        assert one.state == "sending"
-        async with working(product):
-            [one] = await settled(product, "delivered")
-    assert one.tries == 2
-    assert [message.id for message in receiver.got] == [str(one.id)] * 2
-
-
-async def test_a_killed_process_leaves_its_message_to_others(
-    open_product: Any, receiver: Receiver, tmp_path: Path
-) -> None:
-    """SIGKILL while it sends: nobody could tidy up."""
-    receiver.answers = [hangs, 204]
-    async with open_product() as product:
-        url = product.settings.database_url
-        environ = {
-            "PATH": "/usr/bin:/bin",
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "GENYARD_DATA": str(tmp_path),
-            "DATABASE_URL": url.get_secret_value(),
-        }
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "genyard",
-            "worker",
-            cwd=tmp_path,
-            env=environ,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        try:
-            await product.studio.submit(asking(receiver))
-            await receiver.until(1)
-        finally:
-            process.kill()
-            await process.wait()
-        async with working(product):
-            [one] = await settled(product, "delivered")
-    assert one.tries == 2
-    assert [message.id for message in receiver.got] == [str(one.id)] * 2
-
-
-async def test_what_a_frozen_worker_was_sending_is_taken_up_after_the_lease_and_it_changes_nothing(
-    open_product: Any, receiver: Receiver
-) -> None:
-    thawed = asyncio.Event()
-
-    async def frozen(_message: Any) -> web.StreamResponse:
-        await thawed.wait()
-        return web.Response(status=410)
-
-    receiver.answers = [frozen, 204]
-    tempo = Tempo(sweep=0.02, grace=0.0, lease=0.2)
-    async with open_product(tempo=tempo) as product, working(product):
-        await run(product, asking(receiver))
-        [one] = await settled(product, "delivered")
-        thawed.set()
-        await asyncio.sleep(0.05)
-        [same] = await product.studio.webhooks.deliveries()
-    assert (same.state, same.tries, same.status) == ("delivered", 2, 204)
-    assert same == one
-
-
-async def test_many_workers_send_each_message_once(open_product: Any, receiver: Receiver) -> None:
-    async with open_product() as one, open_product() as other, working(one), working(other):
-        jobs = [await one.studio.submit(asking(receiver)) for _ in range(40)]
-        await asyncio.gather(*(one.studio.wait(job.job.id) for job in jobs))
-        await settled(one, "delivered", count=40)
-    assert len({message.id for message in receiver.got}) == len(receiver.got) == 40
-
-
-async def test_a_worker_that_stops_finishes_what_is_on_its_way(open_product: Any, receiver: Receiver) -> None:
-    begun = asyncio.Event()
-
-    async def slowly(_message: Any) -> web.StreamResponse:
-        begun.set()
-        await asyncio.sleep(0.1)
-        return web.Response(status=204)
-
-    receiver.answers = [slowly]
-    async with open_product(tempo=Tempo(sweep=0.02, grace=5.0)) as product:
-        async with working(product):
-            await run(product, asking(receiver))
-            await asyncio.wait_for(begun.wait(), 20)
-        [one] = await product.studio.webhooks.deliveries()
-    assert one.state == "delivered"
 
 
 # ---- whom nothing is sent to ----

@@ -44,11 +44,13 @@ async def test_a_full_queue_is_429_with_the_time_to_try_again(waiting: tuple[Pro
 
 async def test_a_job_says_where_it_stands(waiting: tuple[Product, Client]) -> None:
     _, client = waiting
-    jobs = [(await client.post("/v1/jobs", json=small())).json for _ in range(3)]
+    jobs = [(await client.post(f"/v1/jobs{more}", json=small())).json for more in ("", "", "?wait=0.01")]
     standing = {"position": 2, "endpoint": "preview", "paused": False, "starts_in": None}
     assert (await client.get(f"/v1/jobs/{jobs[2]['id']}")).json["queue"] == standing
     listed = (await client.get("/v1/jobs")).json["jobs"]
     assert [job["queue"] and job["queue"]["position"] for job in listed] == [2, 1, None]
+    assert jobs[1]["queue"] is None, "an answer that waits for nothing does not look at the queue either"
+    assert jobs[2]["queue"] == standing
 
 
 async def test_health_tells_what_is_paused(waiting: tuple[Product, Client]) -> None:

@@ -68,7 +68,8 @@ class Removal:
         if known["id"] == LOCAL_OWNER and not even_local:
             raise GenyardError(
                 Code.request_conflict,
-                f"{name} is the owner of whatever is made on this machine without a key; say that you mean it",
+                f"{name} is the owner of whatever is made on this machine without a key; "
+                "say that you mean it (even_local, --even-local)",
                 field="owner",
             )
         marked = await self._database.row(_SQL("mark_owner"), name=name)

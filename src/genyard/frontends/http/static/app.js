@@ -190,14 +190,17 @@ async function checkHealth() {
     $("where").replaceChildren(el("span", { class: `dot ${state.health.status}` }), state.health.provider, el("small", {}, `v${state.health.version}`));
     banner(false);
     const places = JSON.stringify(state.health.endpoints.map((one) => one.reachable));
-    if (state.places && state.places !== places) await guarded(loadOperations);
+    if (current() && (stuck() || state.places !== places)) await guarded(loadOperations);
     state.places = places;
   } catch {
     state.health = { ...state.health, lost: true };
     banner(true);
   }
-  setTimeout(checkHealth, state.health.lost ? 3000 : 15000);
+  setTimeout(checkHealth, state.health.lost || stuck() ? 3000 : 15000);
 }
+
+/** As far as this page knows, what is chosen cannot be done: its place may only have been slow to say that it is there. */
+const stuck = () => !current() || !chosenModel()?.can;
 
 function askForKey() {
   $("key-button").hidden = false;

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+
+import pytest
 
 from genyard.app import working
 from genyard.jobs.model import AttemptState, Credits, JobState
@@ -17,11 +20,22 @@ prices = [{ operation = "*", credits = 1 }]
 """
 
 
-async def test_three_of_four_pictures_are_delivered_and_paid(bench: Bench, emulators: Emulators) -> None:
-    names = ("RUNPOD_API_KEY", "RUNPOD_COMFYUI_ENDPOINT_ID")
+#: Provider → whose emulator, the trouble that takes one picture away, and what leads to it.
+PLACES: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
+    "comfyui": ("runpod", "fewer_images", ("RUNPOD_API_KEY", "RUNPOD_COMFYUI_ENDPOINT_ID")),
+    "replicate": ("replicate", "withheld", ("REPLICATE_API_TOKEN",)),
+}
+
+
+@pytest.mark.parametrize("provider", PLACES)
+async def test_three_of_four_pictures_are_delivered_and_paid(
+    bench: Bench, emulators: Emulators, provider: str
+) -> None:
+    whose, trouble, names = PLACES[provider]
+    emulator = getattr(emulators, whose)
+    emulator.faults.add(trouble)
     env = {name: emulators.environment[name] for name in names}
-    emulators.runpod.faults.add("fewer_images")
-    async with bench.start({"IMAGE_GENERATION_PROVIDER": "comfyui", **env}, CREDITS) as product:
+    async with bench.start({"IMAGE_GENERATION_PROVIDER": provider, **env}, CREDITS) as product:
         async with working(product):
             await product.owners.create_key("alice")
             owner = await product.studio.ledger.owner_named("alice")
@@ -42,4 +56,4 @@ async def test_three_of_four_pictures_are_delivered_and_paid(bench: Bench, emula
         ]
         assert await product.studio.balance(owner_id=owner) == Balance(available=7, reserved=0)
         assert (await product.studio.ledger.reconcile()).balanced
-    assert emulators.runpod.counts.total_runs == 1
+    assert emulator.counts.total_runs == 1

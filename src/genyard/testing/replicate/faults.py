@@ -41,6 +41,7 @@ class FaultKind(StrEnum):
     cancel           status canceled, and nobody here asked for it
     early_output     `processing` with the output filled for `seconds` (P9)
     no_output        succeeded, and the output is null
+    withheld         succeeded, and of several outputs the last one is not there (a safety checker kept it)
     remove_data      input, output and logs are gone as soon as it has ended (P1)
     word             while it runs its status reads `message`
 
@@ -73,6 +74,7 @@ class FaultKind(StrEnum):
     cancel = "cancel"
     early_output = "early_output"
     no_output = "no_output"
+    withheld = "withheld"
     remove_data = "remove_data"
     word = "word"
     wrong_signature = "wrong_signature"

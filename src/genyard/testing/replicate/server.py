@@ -262,6 +262,8 @@ class ReplicateEmulator(Service[ReplicateFault]):
             prediction.files.append(place)
             links.append(f"{self.delivery_url}/{place}")
         prediction.output = links if prediction.model.listed else links[0]
+        if len(links) > 1 and self.faults.take(FaultKind.withheld, **facts):
+            prediction.output = links[:-1]
         if self.faults.take(FaultKind.no_output, **facts):
             prediction.output = None
 

@@ -181,8 +181,12 @@ def _print_queues(queues: Sequence[Row], spending: Mapping[str, str]) -> None:
 
 
 def _spent(one: Spending) -> str:
-    month = f", month ${one.month_usd:.2f} of ${one.month_cap:.2f}" if one.month_cap is not None else ""
-    return f"${one.usd:.2f} of ${one.cap:.2f}{month}"
+    from genyard.frontends.cli.prices import money
+
+    today = f"{money(one.usd)} of {money(one.cap)}"
+    if one.month_usd is None or one.month_cap is None:
+        return today
+    return f"{today}, month {money(one.month_usd)} of {money(one.month_cap)}"
 
 
 def _span(seconds: float | None) -> str:

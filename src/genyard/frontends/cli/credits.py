@@ -234,6 +234,7 @@ async def _import(session: Session) -> None:
 
 
 async def _budget(session: Session) -> None:
+    from genyard.frontends.cli.prices import money
     from genyard.settings import Budget
 
     owner, options = session.options["owner"], session.options
@@ -253,8 +254,8 @@ async def _budget(session: Session) -> None:
         print_json({"owner": owner, "tier": told["tier"], **told["periods"]})
         return
     for period, one in told["periods"].items():
-        most = "no budget" if one["budget_usd"] is None else f"of ${one['budget_usd']:.2f}"
-        typer.echo(f"this {period}: ${one['spent_usd']:.2f} spent or held, {most}")
+        most = "no budget" if one["budget_usd"] is None else f"of {money(one['budget_usd'])}"
+        typer.echo(f"this {period}: {money(one['spent_usd'])} spent or held, {most}")
 
 
 def _dollars(given: str | None, option: str, before: float | None) -> float | None:

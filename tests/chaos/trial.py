@@ -31,6 +31,9 @@ from genyard.settings import load_settings
 #: Seconds, in place of ten, where a case waits for it.
 LEASE: Final = 2.0
 _AWAY: Final = 0.3
+#: Where a place is asked whether a submission arrived, it is away for longer than a provider asks by itself.
+_LONG_AWAY: Final = 4.5
+_ASKS: Final = ("provider.submit arrived", "provider.find before")
 
 
 @dataclass(kw_only=True)
@@ -252,7 +255,7 @@ class Lane:
         if case.fault in (Fault.network, Fault.restart) and not (
             case.fault is Fault.restart and self.kind.forgets
         ):
-            await asyncio.sleep(_AWAY)
+            await asyncio.sleep(_LONG_AWAY if case.passing in _ASKS else _AWAY)
             if case.fault is Fault.restart and case.is_sending:
                 await place.changes.until(lambda: place.faults.struck["answer"] > struck, PATIENCE)
             place.faults.clear()

@@ -95,8 +95,9 @@ class Lane:
         elif faults is not None and (
             case.play in ("broken", "detached") or case.point.call == "jobs.record_progress"
         ):
-            # Long enough for whoever comes back from an outage of the database to find it running.
-            faults.add("slow", seconds=2.0 if case.play == "broken" else 0.6 if self.kind.forgets else 1.2)
+            # Whoever comes back from an outage of the database has to find it running.
+            outlasting = 4.0 if case.point.call == "jobs.state" else 0.6 if self.kind.forgets else 1.2
+            faults.add("slow", seconds=outlasting)
         return job.id
 
     async def _played(self, case: Case, job_id: UUID) -> Watched:

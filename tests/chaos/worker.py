@@ -101,8 +101,9 @@ class _Watched:
         self._pipe.send((what, detail))
 
     def hear(self) -> None:
-        """Outside a trap there is one thing to be told: to stop."""
-        self._stop(self._told())
+        """Outside a trap there is one thing to be told: to stop. Who was to go on is under way already."""
+        if (told := self._told()) != "go":
+            self._stop(told)
 
     def _told(self) -> str:
         try:

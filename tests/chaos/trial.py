@@ -96,7 +96,7 @@ class Lane:
             case.play in ("broken", "detached") or case.point.call == "jobs.record_progress"
         ):
             # Whoever comes back from an outage of the database has to find it running.
-            outlasting = 4.0 if case.point.call == "jobs.state" else 0.6 if self.kind.forgets else 1.2
+            outlasting = 6.0 if case.point.call == "jobs.state" else 0.6 if self.kind.forgets else 1.2
             faults.add("slow", seconds=outlasting)
         return job.id
 

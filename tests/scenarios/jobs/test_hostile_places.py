@@ -39,7 +39,8 @@ def costing(usd: Any) -> Snapshot:
     [
         ([failing(NASTY)], "failed"),
         ([failing(log=NASTY, deep={NASTY: [NASTY]}, number=nan, more=inf, big=10**400)], "failed"),
-        ([GenyardError(Code.provider_failed, NASTY)], "failed"),
+        ([GenyardError(Code.provider_rejected, NASTY)], "failed"),
+        ([GenyardError(Code.provider_failed, NASTY), DONE], "succeeded"),
         ([replace(DONE, word=NASTY)], "succeeded"),
         ([replace(RUNNING, detail=NASTY), DONE], "succeeded"),
         ([replace(RUNNING, progress=nan), replace(RUNNING, progress=-inf), DONE], "succeeded"),
@@ -52,8 +53,8 @@ def costing(usd: Any) -> Snapshot:
         ([costing(-5.0)], "succeeded"),
     ],
     ids=[
-        "message", "context", "error", "word", "detail", "progress", "seconds", "long", "facts", "nan", "inf", "dear",
-        "negative",
+        "message", "context", "error", "asked again", "word", "detail", "progress", "seconds", "long", "facts",
+        "nan", "inf", "dear", "negative",
     ],
 )  # fmt: skip
 async def test_whatever_a_place_says_the_job_ends_once(

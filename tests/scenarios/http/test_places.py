@@ -12,10 +12,17 @@ from genyard.app import build
 from genyard.operations import OPERATIONS
 from genyard.providers import Health
 from scenarios.http.client import Client, serving
+from support.processes import until
 from support.scripted import ScriptedProvider
 
 
+async def every_place_is_seen(client: Client) -> bool:
+    """The first look at one may outlast a request's patience with it."""
+    return all(one["reachable"] is not None for one in (await client.get("/health")).json["endpoints"])
+
+
 async def test_operations_with_schemas_and_who_serves_them(client: Client) -> None:
+    await until(lambda: every_place_is_seen(client))
     told = {one["name"]: one for one in (await client.get("/v1/operations")).json["operations"]}
     assert set(told) == set(OPERATIONS)
     schema = told["txt2img"]["parameters"]
@@ -29,6 +36,7 @@ async def test_operations_with_schemas_and_who_serves_them(client: Client) -> No
 
 
 async def test_health_says_who_serves(client: Client) -> None:
+    await until(lambda: every_place_is_seen(client))
     answer = await client.get("/health")
     assert answer.status == 200
     told = answer.json

@@ -19,7 +19,7 @@ serve: $(VENV)/runtime ## the API and its page on http://127.0.0.1:8000
 	$(BIN)/genyard serve
 
 test: $(VENV)/dev ## every test, offline
-	$(BIN)/python -m pytest -n 4 --dist loadfile
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-long: $(VENV)/dev ## the long matrices and demonstrations that `make test` has no time for
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m long

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
-import boto3
 import pytest
 
 from conftest import MakeSettings
@@ -32,6 +31,8 @@ def settings(request: pytest.FixtureRequest, make_settings: MakeSettings) -> Set
     bucket = (
         f"orphans-{uuid4().hex}"  # the server's memory is shared by whoever else starts one in this process
     )
+    import boto3  # a tenth of a second that nobody else needs
+
     client = boto3.client(
         "s3",
         endpoint_url=endpoint,

@@ -59,7 +59,7 @@ Say = Snapshot | GenyardError | Callable[["ScriptedProvider"], Any]
 @dataclass(kw_only=True)
 class ScriptedProvider:
     """`submits`, `finds` and `says` are scripts: each call takes the next entry; the last `says` stays, and `found` is
-    what `find` comes to after its script.
+    what `find` comes to after its script, and after `found_after` questions.
 
     An entry that is an error is raised; a callable is called and its result taken (awaited where needed).
     """
@@ -68,6 +68,7 @@ class ScriptedProvider:
     submits: list[GenyardError | None] = field(default_factory=list)
     finds: list[GenyardError] = field(default_factory=list)
     found: bool = True
+    found_after: int = 0
     files: Callable[[int], bytes] = png
     capabilities: Capabilities = _ABLE
     kind: str = "preview"
@@ -119,7 +120,7 @@ class ScriptedProvider:
         self.asking.set()
         if self.finds:
             raise self.finds.pop(0)
-        return {"key": str(key)} if self.found else None
+        return {"key": str(key)} if self.found and len(self.asked) > self.found_after else None
 
     async def observe(self, ref: Ref, previous: Snapshot | None, wake: asyncio.Event) -> Snapshot:
         self.observing.set()

@@ -24,7 +24,7 @@ from genyard.jobs.callbacks.deliveries import Deliveries
 from genyard.jobs.callbacks.message import Link
 from genyard.jobs.callbacks.sender import Callbacks, Tempo
 from genyard.jobs.callbacks.signing import read_secret
-from genyard.jobs.drive import GIVE_UP_SECONDS, Surroundings
+from genyard.jobs.drive import GIVE_UP_SECONDS, Hold, Surroundings
 from genyard.jobs.hooks import Hooks
 from genyard.jobs.housekeeping.keeper import Keeper, Turnus
 from genyard.jobs.housekeeping.orphans import OrphanSweep
@@ -246,6 +246,7 @@ def _worker(
         concurrency=settings.stage_concurrency,
         callbacks=callbacks,
         keeper=keeper,
+        hold=around.hold,
         lease=around.lease,
     )
 
@@ -287,6 +288,7 @@ async def build(
             hooks=hooks,
             clock=time.monotonic,
             lease=lease,
+            hold=Hold(time.monotonic),
         )
         keeper = _keeper(settings, database, jobs, storage, asking, turnus)
         studio = OpenStudio(

@@ -31,6 +31,7 @@ _log = get_logger(__name__)
 #: A place that answers nothing for this long has lost the run, as far as anybody can tell.
 GIVE_UP_SECONDS: Final = 900.0
 _SILENCE_SECONDS: Final = 1.0
+_ON_ITS_WAY_SECONDS: Final = 1.0
 _TICK_SECONDS: Final = 0.2
 _PREVIEW_SECONDS: Final = 1.0
 #: A cancel that was not taken is tried again after so many seconds, and that often at most.
@@ -64,6 +65,29 @@ class _Canceled(Exception):
     """Before anything left."""
 
 
+class Hold:
+    """The lock in the database by which this process is known to live. From the moment that it is lost, others take its
+    stages for a dead one's; whoever was about to submit has to look whether the stage is still his."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._there = asyncio.Event()
+        self._there.set()
+        self._since = float("-inf")
+
+    def taken(self) -> None:
+        self._since = self._clock()
+        self._there.set()
+
+    def lost(self) -> None:
+        self._there.clear()
+
+    async def since(self) -> float:
+        """Since when it is held without a break; where it is not held, once it is again."""
+        await self._there.wait()
+        return self._since
+
+
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
     """What every drive of a process shares."""
@@ -74,6 +98,7 @@ class Surroundings:
     hooks: Hooks
     clock: Callable[[], float]
     lease: float
+    hold: Hold
 
 
 async def even_if_stopped(work: Coroutine[Any, Any, T], seconds: float) -> T:
@@ -224,7 +249,7 @@ class Drive:
         if claim.ref is not None:
             return claim.ref
         if self.sent:
-            found = await self._find()
+            found = await self._find() or await self._find_later()
             if found is not None:
                 await self._record(found)
                 return found
@@ -258,14 +283,17 @@ class Drive:
 
     async def _leave(self) -> None:
         """Directly before the wire. Where the place cannot be asked, it is written first that the submission may have
-        left. Where it can, that is asked later; only who was held up for long (or frozen, even here) makes sure that
-        the stage is still his."""
-        if self._cancel_wanted:
-            raise _Canceled
+        left. Where it can, that is asked later; only who was held up for long (or frozen, even here), or whose worker
+        was taken for dead meanwhile, makes sure that the stage is still his."""
         blind = not self._provider.capabilities.finds
         known_at, written = self._since, not blind
-        while not written or self._around.clock() - known_at > self._around.lease / 2:
+        while True:
+            alive_since = await self._around.hold.since()
+            if self._cancel_wanted:
+                raise _Canceled
             asked_at = self._around.clock()
+            if written and known_at >= alive_since and asked_at - known_at <= self._around.lease / 2:
+                break
             try:
                 ours = await self._around.jobs.leave(self._claim, durable=blind)
             except OUTAGES as broken:
@@ -307,6 +335,11 @@ class Drive:
                 if error.code not in _ASK_AGAIN:
                     raise
                 await self._wait_in_silence(error, since)
+
+    async def _find_later(self) -> Ref | None:
+        """What a former runner sent in its last moment may be on its way yet."""
+        await asyncio.sleep(_ON_ITS_WAY_SECONDS)
+        return await self._find()
 
     async def _observe(self, ref: Ref) -> Snapshot:
         previous: Snapshot | None = None

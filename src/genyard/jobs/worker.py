@@ -22,6 +22,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from genyard.database import OUTAGES, RECONNECT_SECONDS, Connection
 from genyard.jobs.callbacks.sender import Callbacks
+from genyard.jobs.drive import Hold
 from genyard.jobs.housekeeping.keeper import Keeper
 from genyard.jobs.runner import Runner
 from genyard.jobs.store import Jobs
@@ -50,6 +51,7 @@ class Worker:
         concurrency: int,
         callbacks: Callbacks,
         keeper: Keeper,
+        hold: Hold,
         lease: float = LEASE_SECONDS,
     ) -> None:
         """`lease`: the same for all workers of a database; after so long without a beat one counts as frozen."""
@@ -58,7 +60,7 @@ class Worker:
         self._runner = runner
         self._concurrency = concurrency
         self._callbacks = callbacks
-        self._locked = asyncio.Event()
+        self._hold = hold
         self._lease = lease
 
     async def serve(self, ready: asyncio.Event | None = None) -> None:
@@ -140,7 +142,7 @@ class Worker:
     async def _sweep(self, worker_id: int) -> None:
         """Not without the lock: this worker would count as dead, and take its own runs away from itself."""
         while True:
-            await self._locked.wait()
+            await self._hold.since()
             try:
                 due = await self._jobs.sweep(self._lease, worker_id)
             except psycopg.Error as broken:
@@ -165,7 +167,7 @@ class Worker:
         except BaseException:
             await connection.close()
             raise
-        self._locked.set()
+        self._hold.taken()
         return connection
 
     async def _beat(self, worker_id: int, name: str, connection: Connection) -> None:
@@ -177,7 +179,7 @@ class Worker:
                     async for _ in connection.notifies(timeout=self._lease / _BEATS_PER_LEASE):
                         pass  # nobody tells it anything: this sleep ends at once when the connection breaks
                 except psycopg.Error as broken:
-                    self._locked.clear()
+                    self._hold.lost()
                     await connection.close()
                     _log.warning("the worker's lock was lost; taking it again", error=str(broken))
                     await asyncio.sleep(0.5)

@@ -14,7 +14,7 @@ import pytest
 from conftest import MakeSettings
 from genyard.app import Product, build, working
 from genyard.errors import Code, GenyardError
-from genyard.jobs.drive import GIVE_UP_SECONDS
+from genyard.jobs.drive import GIVE_UP_SECONDS, FenceLost
 from genyard.jobs.model import AttemptState, Job, JobState
 from genyard.jobs.runner import Pace
 from genyard.providers import Capabilities, Snapshot, State
@@ -287,12 +287,12 @@ async def test_a_dead_workers_run_is_observed_on_by_another(make_settings: MakeS
     assert len(job.attempts) == 1
 
 
-@pytest.mark.parametrize("arrived", [True, False])
+@pytest.mark.parametrize(("arrived", "late"), [(True, 0), (True, 1), (False, 0)])
 async def test_a_death_between_submit_and_record_asks_the_place_first(
-    make_settings: MakeSettings, arrived: bool
+    make_settings: MakeSettings, arrived: bool, late: int
 ) -> None:
-    """The runner dies with the answer on the wire: the next one looks before it submits."""
-    place = ScriptedProvider(found=arrived)
+    """The runner dies with the answer on the wire, or its request: the next one looks, twice, before it submits."""
+    place = ScriptedProvider(found=arrived, found_after=late)
     hang = asyncio.Event()
 
     async def die(plan: Any, key: Any, media: Any, leave: Any, **_: Any) -> Any:
@@ -312,9 +312,46 @@ async def test_a_death_between_submit_and_record_asks_the_place_first(
         async with working(product):
             job = await asyncio.wait_for(product.studio.wait(submitted.job.id), 10)
     assert job.state is JobState.succeeded
-    assert place.asked == place.submitted[:1]
+    assert place.asked == place.submitted[:1] * (2 if late or not arrived else 1)
     assert len(place.submitted) == (1 if arrived else 2)
     assert len(set(place.submitted)) == 1, "the same key"
+
+
+async def test_whose_worker_was_taken_for_dead_meanwhile_does_not_submit(make_settings: MakeSettings) -> None:
+    """Its lock was lost while it uploaded: another runner has the stage, and has submitted."""
+    place = ScriptedProvider(found=False)
+    uploading, uploaded, left = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    raised: list[BaseException] = []
+
+    async def upload(plan: Any, key: Any, media: Any, leave: Any, **_: Any) -> Any:
+        first = not uploading.is_set()
+        uploading.set()
+        if first:
+            await uploaded.wait()
+        try:
+            await leave()
+        except BaseException as error:
+            raised.append(error)
+            left.set()
+            raise
+        place.submitted.append(key)
+        return {"key": str(key)}
+
+    place.submit = upload  # type: ignore[method-assign]
+    async with product_with(make_settings, place) as product, working(product):
+        database = product.jobs.database
+        submitted = await product.studio.submit(REQUEST)
+        await asyncio.wait_for(uploading.wait(), 10)
+        await database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = 7264"
+        )
+        await database.execute("UPDATE stages SET worker_id = 0 WHERE state = 'running'")
+        job = await asyncio.wait_for(product.studio.wait(submitted.job.id), 10)
+        uploaded.set()
+        await asyncio.wait_for(left.wait(), 10)
+    assert job.state is JobState.succeeded
+    assert len(place.submitted) == 1
+    assert [type(one) for one in raised] == [FenceLost]
 
 
 async def test_a_frozen_runner_that_wakes_changes_nothing(make_settings: MakeSettings) -> None:

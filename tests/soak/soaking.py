@@ -124,8 +124,8 @@ class Soak:
 
         async def order_on() -> None:
             while waiting and time.monotonic() - self._begun < self.most_seconds:
-                await until(self._has_room, self.patience, "room for more orders")
                 order = waiting.popleft()
+                await until(self._has_room, self.patience, "room for more orders")
                 self._ordered[order.number] = order
                 await customers.order(order)
                 while coming and coming[0].after <= len(self.told.accepted):

@@ -20,6 +20,7 @@ from genyard.app import Product, build, working
 from genyard.jobs.model import AttemptState, Job, JobState
 from genyard.jobs.runner import Pace
 from genyard.providers import Capabilities, Leave, Media, Plan, Ref
+from genyard.testing.comfyui import ComfyUIEmulator
 from scenarios.http.client import serving
 from support.processes import until
 from support.scripted import RUNNING, ScriptedProvider, succeeded
@@ -27,6 +28,11 @@ from support.scripted import RUNNING, ScriptedProvider, succeeded
 REQUEST: dict[str, Any] = {
     "operation": "txt2img",
     "parameters": {"prompt": "a red dragon", "width": 64, "height": 64},
+}
+DRAGON = {
+    **REQUEST,
+    "model": "sdxl",
+    "parameters": {"prompt": "a red dragon", "width": 64, "height": 64, "steps": 4},
 }
 QUICK = Pace(first_retry=0.01, factor=1.0, stopping=0.05)
 
@@ -128,6 +134,47 @@ async def test_work_goes_on_soon_after_a_long_outage(make_settings: MakeSettings
             await asyncio.gather(*waiting, return_exceptions=True)
             job = (await product.studio.submit(REQUEST)).job
             assert (await ended_of(product, job.id)).state is JobState.succeeded
+
+
+@pytest.mark.long
+async def test_connections_that_keep_breaking_buy_no_second_run(
+    make_settings: MakeSettings, postgres: str
+) -> None:
+    """Locks, hearts, claims, notes and answers are cut off at any moment; two workers take each other for dead."""
+    async with ComfyUIEmulator(step_seconds=0.02) as server:
+        settings = make_settings(IMAGE_GENERATION_PROVIDER="comfyui", COMFYUI_ENDPOINT=server.url)
+        assert settings.database_url is not None
+        name = urlsplit(settings.database_url.get_secret_value()).path.strip("/")
+        async with (
+            build(settings, pace=QUICK) as product,
+            build(settings, pace=QUICK) as other,
+            working(product),
+            working(other),
+            await psycopg.AsyncConnection.connect(postgres, autocommit=True) as admin,
+        ):
+            keys: list[str] = []
+
+            async def break_off() -> None:
+                for _ in range(40):
+                    await asyncio.sleep(0.25)
+                    await admin.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+                    )
+
+            breaking = asyncio.create_task(break_off())
+            while not breaking.done():
+                keys.append(str(len(keys)))
+                with contextlib.suppress(psycopg.Error):
+                    await product.studio.submit(DRAGON, idempotency_key=keys[-1])
+                await asyncio.sleep(0.05)
+            await breaking
+            await product.jobs.database.pool.check()
+            ids = [(await product.studio.submit(DRAGON, idempotency_key=key)).job.id for key in keys]
+            jobs = [await asyncio.wait_for(product.studio.wait(id), 60) for id in ids]
+    assert {job.state for job in jobs} == {JobState.succeeded}
+    attempts = [attempt.state for job in jobs for attempt in job.attempts]
+    assert attempts == [AttemptState.succeeded] * len(jobs)
+    assert server.counts.total_runs == len(jobs) > 40
 
 
 async def test_a_worker_and_its_runs_outlive_a_database_that_takes_nothing(

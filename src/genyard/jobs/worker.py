@@ -217,7 +217,12 @@ class _Connector(procrastinate.PsycopgConnector):
         self._echo: asyncio.Task[None] | None = None
 
     async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
-        await self._patiently(partial(super().execute_query_async, query, **arguments))
+        try:
+            await self._patiently(partial(super().execute_query_async, query, **arguments))
+        except procrastinate.exceptions.ConnectorException as refused:
+            if not isinstance(refused.__cause__, psycopg.errors.RaiseException):
+                raise
+            _log.info("work that had ended is not in the queue any more", error=str(refused.__cause__))
 
     async def execute_query_one_async(self, query: LiteralString, **arguments: Any) -> dict[str, Any]:
         return await self._patiently(partial(super().execute_query_one_async, query, **arguments))

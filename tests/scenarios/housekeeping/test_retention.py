@@ -292,6 +292,33 @@ async def test_many_go_in_batches_and_two_at_once_do_no_harm(make_settings: Make
         assert await product.studio.read(kept) == png(3)
 
 
+async def test_what_an_engine_took_and_never_learnt_of_leaves_its_queue(make_settings: MakeSettings) -> None:
+    """The answer to its question went with the connection; the stage was taken up, and ended, without it."""
+    insert = (
+        "INSERT INTO procrastinate_jobs (queue_name, task_name, args, status) SELECT 'stages', 'run_stage', "
+        "jsonb_build_object('stage_id', id, 'epoch', epoch), 'doing' FROM stages"
+    )
+    left = "SELECT count(*) AS n FROM procrastinate_jobs"
+    async with opened(make_settings, RetentionSettings()) as product:
+        database = product.jobs.database
+        async with working(product):
+            await made(product)
+        await database.execute(insert)
+        await product.studio.keeper.keep()
+        assert await database.row(left) == {"n": 1}, "whoever has just ended it is about to say so"
+        await database.execute("UPDATE stages SET finished_at = now() - interval '2 minutes'")
+        await database.execute("UPDATE chores SET done_at = now() - interval '1 hour'")
+        await product.studio.keeper.keep()
+        assert await database.row(left) == {"n": 0}
+        await database.execute(
+            "UPDATE stages SET state = 'running', dispatched_at = now() - interval '2 minutes'"
+        )
+        await database.execute(insert)
+        await database.execute("UPDATE chores SET done_at = now() - interval '1 hour'")
+        await product.studio.keeper.keep()
+        assert await database.row(left) == {"n": 1}, "it is at work"
+
+
 async def test_tables_of_the_engine_and_of_workers_do_not_grow(make_settings: MakeSettings) -> None:
     async with opened(make_settings, RetentionSettings()) as product:
         for _ in range(2):

@@ -44,12 +44,18 @@ class Turnus:
 
     look: float = 5.0
     alerts: float = 60.0
+    engine: float = 60.0
     retention: float = 3600.0
     books: float = 3600.0
     orphans: float = 86_400.0
 
     def periods(self, *, orphans: bool) -> Mapping[str, float]:
-        told = {"alerts": self.alerts, "retention": self.retention, "books": self.books}
+        told = {
+            "alerts": self.alerts,
+            "engine": self.engine,
+            "retention": self.retention,
+            "books": self.books,
+        }
         return {**told, "orphans": self.orphans} if orphans else told
 
 
@@ -82,6 +88,7 @@ class Keeper:
             "owners": self._owners,
             "objects": removal.sweep_objects,
             "alerts": self._alerts,
+            "engine": self._engine,
             "books": self._books,
             "retention": retention.go,
             "orphans": orphans.go,
@@ -135,6 +142,9 @@ class Keeper:
     async def _owners(self) -> None:
         for one in await self.removal.leaving():
             await self.removal.go_on(one.id)
+
+    async def _engine(self) -> None:
+        await self._database.execute(_SQL("forget_work"))
 
     # ---- alerts ----
 

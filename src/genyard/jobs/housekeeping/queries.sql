@@ -13,6 +13,14 @@ UNION ALL SELECT 'objects' WHERE EXISTS (SELECT FROM unwanted_objects WHERE sinc
 -- name: done
 INSERT INTO chores (name) VALUES (%(name)s) ON CONFLICT (name) DO UPDATE SET done_at = now();
 
+-- name: forget_work
+-- What an engine that lives had taken and never ran: the answer to its question went with a connection that broke. Its
+-- stage has gone on without it, for a minute at least.
+DELETE FROM procrastinate_jobs p WHERE p.status = 'doing' AND NOT EXISTS (
+    SELECT FROM stages s WHERE s.id = (p.args->>'stage_id')::uuid
+      AND (s.epoch = (p.args->>'epoch')::integer AND (s.state = 'running' OR s.worker_id IS NOT NULL)
+           OR coalesce(s.finished_at, s.dispatched_at) > now() - interval '1 minute'));
+
 -- ---- owners ----
 
 -- name: mark_owner

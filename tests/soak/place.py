@@ -47,13 +47,15 @@ RUNPOD: Mapping[str, Setup] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """One run that a place took in. `key`, `prompt`: None where the place is not told."""
+    """One run that a place took in. `key`, `prompt`: None where the place is not told. `forgot`: how often it did not
+    know of it any more, or said so."""
 
     id: str
     key: str | None
     prompt: str | None
     runs: int
     pictures: Sequence[str]
+    forgot: int = 0
 
 
 def own_rows(server: Service[Any], submissions: Callable[[], Iterable[Submission]]) -> list[Row]:
@@ -85,7 +87,14 @@ class ComfyUI(ComfyUIEmulator):
             if match := _KEY.search(str(path)):
                 made.setdefault(match[0], []).append(digest_of(path.read_bytes()))
         for key, runs in self.counts.runs.items():
-            yield Submission(id=key, key=key, prompt=None, runs=runs, pictures=made.get(key, []))
+            yield Submission(
+                id=key,
+                key=key,
+                prompt=None,
+                runs=runs,
+                pictures=made.get(key, []),
+                forgot=self.counts.forgot[key],
+            )
 
 
 class RunPod(RunPodEmulator):

@@ -93,15 +93,28 @@ def match_runs(
                 lost = refless[int(match[1]), place]
                 attempt = lost.pop() if lost else None
             if attempt is None:
-                strays.append(f"{place}: {one['id']} ({one['prompt']}), {one['runs']} runs")
+                number = int(match[1]) if match else None
+                others = [
+                    _told(other) for other in evidence.attempts if numbers.get(other["job_id"]) == number
+                ]
+                strays.append(
+                    f"{place}: {one['id']} ({one['prompt']}), {one['runs']} runs; there are {others}"
+                )
                 continue
             if attempt["id"] in found and one in found[attempt["id"]]:
                 continue
             found[attempt["id"]].append(one)
-            if place.startswith("comfyui") and one["runs"] > 1:
-                wrong.append(f"attempt {attempt['id']} was run {one['runs']} times by {place}")
-            repeats += max(0, one["runs"] - 1)
+            if place.startswith("comfyui"):
+                if one["runs"] > 1 + one["forgot"]:
+                    wrong.append(f"{_told(attempt)} was run {one['runs']} times by {place}, which knew of it")
+            else:
+                repeats += max(0, one["runs"] - 1)
     return found, strays, repeats
+
+
+def _told(attempt: Mapping[str, Json]) -> str:
+    facts = ("number", "state", "endpoint", "code", "word", "ref", "still_here", "created_at", "submitted_at")
+    return f"attempt {attempt['id']} ({', '.join(f'{name} {attempt[name]}' for name in facts)})"
 
 
 def pictures_are_ones_own(evidence: Evidence) -> Check:

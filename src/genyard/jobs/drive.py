@@ -108,9 +108,11 @@ async def even_if_stopped(work: Coroutine[Any, Any, T], seconds: float) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait({task}, timeout=seconds)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        try:
+            await asyncio.wait({task}, timeout=seconds)
+        finally:  # also where it is stopped again meanwhile
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         raise
 
 

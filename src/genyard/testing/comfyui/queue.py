@@ -52,6 +52,10 @@ class Queue:
     def remaining(self) -> int:
         return len(self.pending) + (self.running is not None)
 
+    def known(self) -> list[str]:
+        running = [self.running.prompt_id] if self.running else []
+        return [*(item[1] for item in self.pending), *running, *self.history]
+
     def put(self, prompt: Prompt) -> None:
         twice = any((number, one) == (prompt.number, prompt.prompt_id) for number, one, *_ in self.pending)
         self._sequence += 1

@@ -192,7 +192,9 @@ class Routes:
         return web.json_response({prompt_id: entry})
 
     def _hidden(self, prompt_id: str, *kinds: FaultKind) -> bool:
-        return any(self._server.faults.take(kind, prompt_id=prompt_id) is not None for kind in kinds)
+        hidden = any(self._server.faults.take(kind, prompt_id=prompt_id) is not None for kind in kinds)
+        self._server.counts.forgot[prompt_id] += hidden
+        return hidden
 
     async def post_history(self, request: web.Request) -> web.Response:
         body = await request.json()

@@ -41,6 +41,7 @@ class Counts:
     """What really happened; survives the emulator's restarts.
 
     runs      prompt id → how often its graph was started
+    forgot    prompt id → how often a fault denied it, or a restart took it from memory
     uploads   files that were taken in
     deleted   pending prompts that were taken out, `interrupted` running ones that were stopped
     requests  "METHOD /route" → how often
@@ -48,6 +49,7 @@ class Counts:
     """
 
     runs: Counter[str] = field(default_factory=Counter)
+    forgot: Counter[str] = field(default_factory=Counter)
     requests: Counter[str] = field(default_factory=Counter)
     uploads: int = 0
     deleted: int = 0
@@ -112,6 +114,7 @@ class ComfyUIEmulator(Service[Fault]):
         self._own_root = root is None
         self.files = Files(root=root or Path(tempfile.mkdtemp(prefix="genyard-comfyui-")))
         self._worker: asyncio.Task[None] | None = None
+        self.queue = Queue()
         self._forget()
 
     @property
@@ -222,6 +225,7 @@ class ComfyUIEmulator(Service[Fault]):
         return f"Invalid {kind} file: {value}"
 
     def _forget(self) -> None:
+        self.counts.forgot.update(self.queue.known())
         self.queue = Queue()
         self.executor = Executor(server=self)
         self._work = asyncio.Event()

@@ -214,7 +214,7 @@ def _is_forgotten(case: Case) -> bool:
 def _runs_again(case: Case, replaced: bool) -> int:
     if case.kind.start is None:
         again = int(case.play == "asked")  # what the first worker drew is gone with it
-        return again + (replaced and case.passing in _IN_MEMORY[2:])
+        return again + (replaced and (case.passing in _IN_MEMORY or case.play == "broken"))
     if case.fault is Fault.restart and case.kind.forgets:
         return int(case.passing in _THERE)
     return 0

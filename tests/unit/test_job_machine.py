@@ -24,7 +24,7 @@ from genyard.database import Connection
 from genyard.errors import Code, GenyardError
 from genyard.jobs.assets import NewOutput
 from genyard.jobs.model import ATTEMPT_TRANSITIONS, JOB_TRANSITIONS, STAGE_TRANSITIONS, AttemptState, JobState
-from genyard.jobs.records import Claim, Outcome
+from genyard.jobs.records import Claim, Given, Outcome
 from genyard.settings import CreditSettings, PriceRow, Settings, TierSettings
 from genyard.storage import Blob
 from support.scripted import ScriptedProvider
@@ -92,6 +92,7 @@ class Held:
     """A claim that some worker believes to have."""
 
     claim: Claim
+    worker_id: int
     detached: bool = False
 
 
@@ -209,11 +210,11 @@ class Yard:
         stage, epoch = UUID(row["args"]["stage_id"]), row["args"]["epoch"]
         claim = await self.jobs.claim(stage, epoch, hand.id, uuid4())
         if claim is not None:
-            self.held.append(Held(claim=claim))
+            self.held.append(Held(claim=claim, worker_id=hand.id))
             return
         detached = await self.jobs.claim_detached(stage, epoch, hand.id)
         if detached is not None:
-            self.held.append(Held(claim=detached, detached=True))
+            self.held.append(Held(claim=detached, worker_id=hand.id, detached=True))
 
     async def work(self, hand: Hand, number: int, repeat: bool, path: tuple[str, ...]) -> None:
         """Claims, and goes a part of the way."""
@@ -293,7 +294,9 @@ class Yard:
         return what != "finish" or bool(row["tried"] == "running")
 
     async def hand_on(self, held: Held) -> None:
-        await self.jobs.hand_on([(held.claim.stage_id, held.claim.epoch, None)])
+        claim = held.claim
+        given = Given(stage_id=claim.stage_id, epoch=claim.epoch, worker_id=held.worker_id, unsent=None)
+        await self.jobs.hand_on([given])
 
     # ---- what happens to workers ----
 

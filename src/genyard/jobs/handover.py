@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from typing import Final
-from uuid import UUID
 
 import psycopg
 
+from genyard.jobs.records import Given
 from genyard.jobs.store import Jobs
 from genyard.telemetry import get_logger
 
@@ -25,12 +25,11 @@ class Handover:
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
-        self._given: list[tuple[UUID, int, UUID | None]] = []
+        self._given: list[Given] = []
         self._handing: asyncio.Task[None] | None = None
 
-    def give(self, stage_id: UUID, epoch: int, unsent: UUID | None) -> None:
-        """`unsent`: the key of an attempt of which nothing has left this process."""
-        self._given.append((stage_id, epoch, unsent))
+    def give(self, stage: Given) -> None:
+        self._given.append(stage)
         if self._handing is None or self._handing.done():
             self._handing = asyncio.create_task(self._hand_on(), name="genyard-handover")
 

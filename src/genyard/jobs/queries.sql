@@ -453,19 +453,22 @@ WITH alive AS MATERIALIZED (
 SELECT id, genyard_tell('event', id, event_seq || ' ' || state) FROM job;
 
 -- name: hand_back
--- A runner that cannot go on (the database broke off) gives its stage to whoever sweeps next.
+-- A runner that cannot go on (the database broke off) gives its stage to whoever sweeps next. Unless another worker has
+-- it: a crash of the database may undo a dispatch that nobody had claimed, and its epoch come again.
 UPDATE stages SET worker_id = NULL, dispatched_at = now() - interval '1 minute'
 WHERE id = %(stage_id)s AND epoch = %(epoch)s AND state IN ('running', 'canceled')
+  AND (worker_id IS NULL OR worker_id = %(worker_id)s)
 RETURNING id;
 
 -- name: hand_on
 -- Runners that are stopped in order give their stages to whoever is there, at once. An attempt of which nothing has left
 -- (`unsent`, its key) is as if it had never been: at a place that cannot be asked it would count as lost.
 WITH given AS (
-    SELECT * FROM jsonb_to_recordset(%(given)s) AS g(stage_id uuid, epoch integer, unsent uuid)
+    SELECT * FROM jsonb_to_recordset(%(given)s) AS g(stage_id uuid, epoch integer, worker_id integer, unsent uuid)
 ), stage AS (
     UPDATE stages SET epoch = stages.epoch + 1, worker_id = NULL, dispatched_at = now() FROM given
     WHERE stages.id = given.stage_id AND stages.epoch = given.epoch
+      AND (stages.worker_id IS NULL OR stages.worker_id = given.worker_id)
       AND (stages.state = 'running' OR stages.state = 'canceled' AND EXISTS (
            SELECT FROM attempts a WHERE a.stage_id = stages.id AND a.state = 'detached' AND a.finished_at IS NULL))
     RETURNING stages.id, stages.epoch, given.unsent

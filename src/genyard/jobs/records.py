@@ -109,6 +109,16 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Given:
+    """A stage that its runner leaves to others. `unsent`: the key of an attempt of which nothing has left."""
+
+    stage_id: UUID
+    epoch: int
+    worker_id: int
+    unsent: UUID | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """How an attempt ended. `word`, `waited`, `cost` are the place's own, see `providers.Snapshot`; so is `seconds`
     unless it was `measured` by us."""

@@ -28,7 +28,7 @@ from genyard.jobs.handover import Handover
 from genyard.jobs.live import Live
 from genyard.jobs.model import AttemptState, JobState
 from genyard.jobs.outputs import OutputStore
-from genyard.jobs.records import Claim, Outcome
+from genyard.jobs.records import Claim, Given, Outcome
 from genyard.jobs.tries import may_try_again
 from genyard.providers import Plan, Provider, Snapshot, State
 from genyard.storable import as_storable
@@ -111,7 +111,8 @@ class Runner:
             await self._claimed(stage_id, epoch, worker_id, key, driven)
         except asyncio.CancelledError:
             sent = any(drive.sent for drive in driven)
-            self._handover.give(stage_id, epoch, None if sent else key)
+            unsent = None if sent else key
+            self._handover.give(Given(stage_id=stage_id, epoch=epoch, worker_id=worker_id, unsent=unsent))
             raise
 
     async def handed_on(self) -> None:

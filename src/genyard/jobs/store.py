@@ -28,6 +28,7 @@ from genyard.jobs.model import Asset, Event, Job, JobState, Standing
 from genyard.jobs.records import (
     Claim,
     Finished,
+    Given,
     NewJob,
     NewStage,
     Outcome,
@@ -285,14 +286,19 @@ class Jobs:
         await self.go_on(claim.endpoint, told=row)
         return row is not None
 
-    async def hand_back(self, stage_id: UUID, epoch: int) -> None:
-        await self._row("hand_back", stage_id=stage_id, epoch=epoch)
+    async def hand_back(self, stage_id: UUID, epoch: int, worker_id: int) -> None:
+        await self._row("hand_back", stage_id=stage_id, epoch=epoch, worker_id=worker_id)
 
-    async def hand_on(self, given: Sequence[tuple[UUID, int, UUID | None]]) -> None:
-        """Stages with their epochs, of a worker that stops; and keys of attempts that never left it."""
+    async def hand_on(self, given: Sequence[Given]) -> None:
+        """Of a worker that stops."""
         told = [
-            {"stage_id": str(stage_id), "epoch": epoch, "unsent": str(unsent) if unsent else None}
-            for stage_id, epoch, unsent in given
+            {
+                "stage_id": str(one.stage_id),
+                "epoch": one.epoch,
+                "worker_id": one.worker_id,
+                "unsent": str(one.unsent) if one.unsent else None,
+            }
+            for one in given
         ]
         await self._row("hand_on", given=Jsonb(told))
 

@@ -135,7 +135,7 @@ class Worker:
             )
             while True:
                 try:
-                    return await self._jobs.hand_back(stage_id, epoch)
+                    return await self._jobs.hand_back(stage_id, epoch, worker_id)
                 except OUTAGES:
                     await asyncio.sleep(_SWEEP_SECONDS)
 

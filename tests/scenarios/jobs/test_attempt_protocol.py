@@ -16,6 +16,7 @@ from genyard.app import Product, build, working
 from genyard.errors import Code, GenyardError
 from genyard.jobs.drive import GIVE_UP_SECONDS, FenceLost
 from genyard.jobs.model import AttemptState, Job, JobState
+from genyard.jobs.records import Given
 from genyard.jobs.runner import Pace
 from genyard.providers import Capabilities, Snapshot, State
 from support.scripted import RUNNING, ScriptedProvider, png, succeeded
@@ -352,6 +353,25 @@ async def test_whose_worker_was_taken_for_dead_meanwhile_does_not_submit(make_se
     assert job.state is JobState.succeeded
     assert len(place.submitted) == 1
     assert [type(one) for one in raised] == [FenceLost]
+
+
+async def test_nobody_hands_on_what_another_worker_has(make_settings: MakeSettings) -> None:
+    """A crash of the database undoes a dispatch that nobody has claimed yet; its epoch may come again."""
+    place = ScriptedProvider(says=[RUNNING])
+    sql = "SELECT id, epoch, worker_id, dispatched_at FROM stages"
+    async with product_with(make_settings, place) as product, working(product):
+        submitted = await product.studio.submit(REQUEST)
+        await asyncio.wait_for(place.observing.wait(), 10)
+        before = await product.jobs.database.row(sql)
+        assert before is not None
+        stage, epoch, other = before["id"], before["epoch"], before["worker_id"] + 1
+        await product.jobs.hand_back(stage, epoch, other)
+        await product.jobs.hand_on([Given(stage_id=stage, epoch=epoch, worker_id=other, unsent=None)])
+        assert await product.jobs.database.row(sql) == before
+        place.says = [succeeded()]
+        job = await asyncio.wait_for(product.studio.wait(submitted.job.id), 10)
+    assert job.state is JobState.succeeded
+    assert len(place.submitted) == 1
 
 
 async def test_a_frozen_runner_that_wakes_changes_nothing(make_settings: MakeSettings) -> None:

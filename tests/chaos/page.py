@@ -58,7 +58,8 @@ _NOTES: Final = """\
 - A worker may also be frozen in the microseconds between its last look at the fence and the wire. No fence can close
   that: the run is bought then, and its attempt is `lost` or found, as above.
 - A killed worker's stages are taken up by the next sweep (every second) of any worker, a frozen one's after the lease
-  (10 s; the cases above use 2 s in its place).
+  (10 s; the cases above use 2 s in its place). For five seconds after a restart of the database nobody counts as dead:
+  its locks are gone, and those who live are coming back.
 - Files that a killed worker had stored and not yet booked stay in the store with nobody to refer to them, and are
   counted below; `genyard admin clean --orphans` removes them.
 """
@@ -138,14 +139,13 @@ def _counts(results: Iterable[Result]) -> str:
 
 def _last_line(results: Iterable[Result], took: float | None) -> str:
     """What differs from run to run."""
-    up = [
-        one.tally.taken_up
-        for one in results
-        if one.case.fault is Fault.kill and one.tally and one.tally.taken_up is not None
-    ]
+    killed = [one.tally for one in results if one.case.fault is Fault.kill and one.tally]
+    up = [one.taken_up for one in killed if one.taken_up is not None and not one.restarted]
+    late = [one.taken_up for one in killed if one.taken_up is not None and one.restarted]
     told = (
         f"Killed workers' stages were taken up after {statistics.median(up):.1f} s (median), {max(up):.1f} s at most"
         if up
         else ""
     )
+    told += f", {max(late):.1f} s where the database had just been restarted" if late else ""
     return f"Last run: {told}{f'; the whole took {took:.0f} s' if took else ''}.\n"

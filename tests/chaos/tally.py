@@ -11,7 +11,8 @@ from chaos.cases import Case, End, Expected
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """What was counted of one case."""
+    """What was counted of one case. `taken_up`: seconds after which another worker had what a killed one left;
+    `restarted`: soon after a restart of the database, when nobody counts as dead."""
 
     end: str
     runs: int
@@ -23,6 +24,7 @@ class Tally:
     attempts: str
     orphans: int
     taken_up: float | None
+    restarted: bool = False
 
     def fits(self, wanted: Expected, case: Case) -> bool:
         delivered = wanted.end is End.delivered

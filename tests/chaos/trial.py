@@ -50,6 +50,7 @@ class Lane:
     lease: float = LEASE_SECONDS
     workers: list[Watched] = field(default_factory=list)
     taken_up: float | None = None
+    restarted: bool = False
 
     # --- a case ---
 
@@ -70,7 +71,7 @@ class Lane:
 
     async def _run(self, case: Case) -> Tally:
         before, orphans = self.place.runs, await self._orphans()
-        self.taken_up = None
+        self.taken_up, self.restarted = None, False
         self.lease = LEASE if case.fault is Fault.freeze else LEASE_SECONDS
         job_id = await self._submitted(case)
         victim = await self._played(case, job_id)
@@ -180,7 +181,9 @@ class Lane:
         await self._worker()
         victim.signal(signal.SIGKILL)
         await victim.gone()
-        [died] = await self._rows("SELECT now() AS at")
+        [died] = await self._rows(
+            "SELECT now() AS at, pg_postmaster_start_time() > now() - interval '6 seconds' AS restarted"
+        )
         self.place.held.release()
         await self._back()
         await self._ended(job_id)
@@ -190,7 +193,7 @@ class Lane:
             id=job_id,
             died=died["at"],
         )
-        self.taken_up = first["after"]
+        self.taken_up, self.restarted = first["after"], died["restarted"]
 
     async def _stopped(self, victim: Watched) -> None:
         await self._worker()
@@ -390,6 +393,7 @@ class Lane:
             attempts=" ".join(one["state"] for one in attempts),
             orphans=await self._orphans() - orphans,
             taken_up=self.taken_up,
+            restarted=self.restarted,
         )
 
     async def _settle_down(self) -> None:

@@ -406,6 +406,7 @@ WITH alive AS MATERIALIZED (
     FROM stages s JOIN attempts a ON a.stage_id = s.id
     WHERE a.state = 'detached' AND a.finished_at IS NULL
       AND (s.worker_id IS NOT NULL AND s.worker_id NOT IN (SELECT id FROM alive)
+           OR s.worker_id IS NULL AND EXISTS (SELECT FROM dropped d WHERE (d.stage_id, d.epoch) = (s.id, s.epoch))
            OR s.worker_id IS NULL AND s.dispatched_at < now() - interval '5 seconds')
     FOR UPDATE OF s SKIP LOCKED
 ), left_behind AS (

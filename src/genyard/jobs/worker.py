@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final, LiteralString, TypeVar
 from uuid import UUID
@@ -38,6 +38,8 @@ _LOOK_SECONDS: Final = 2.0
 _ECHO_SECONDS: Final = 0.05
 _OUTAGE_SECONDS: Final = 0.5
 _LOCK_CLASS: Final = 7264
+#: A worker that is stopped while the database is away does not wait for it.
+_FAREWELL_SECONDS: Final = 5.0
 
 
 class Worker:
@@ -78,9 +80,10 @@ class Worker:
             _log.exception("a defect ended the worker; what it had begun goes on with others")
             raise
         finally:
-            await self._runner.handed_on()
-            with contextlib.suppress(psycopg.Error):  # then whoever sweeps next forgets it
-                await self._jobs.forget_worker(worker_id)
+            with contextlib.suppress(psycopg.Error, TimeoutError):  # then whoever sweeps next finds out
+                async with asyncio.timeout(_FAREWELL_SECONDS):
+                    await self._runner.handed_on()
+                    await self._jobs.forget_worker(worker_id)
 
     async def _drive(self, worker_id: int, ready: asyncio.Event) -> None:
         """The engine gives up where the database is not as it left it (its own row was pruned while this process was
@@ -217,12 +220,8 @@ class _Connector(procrastinate.PsycopgConnector):
         self._echo: asyncio.Task[None] | None = None
 
     async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
-        try:
+        with self._unless_moot():
             await self._patiently(partial(super().execute_query_async, query, **arguments))
-        except procrastinate.exceptions.ConnectorException as refused:
-            if not isinstance(refused.__cause__, psycopg.errors.RaiseException):
-                raise
-            _log.info("work that had ended is not in the queue any more", error=str(refused.__cause__))
 
     async def execute_query_one_async(self, query: LiteralString, **arguments: Any) -> dict[str, Any]:
         return await self._patiently(partial(super().execute_query_one_async, query, **arguments))
@@ -231,7 +230,20 @@ class _Connector(procrastinate.PsycopgConnector):
         return await self._patiently(partial(super().execute_query_all_async, query, **arguments))
 
     async def listen_notify(self, on_notification: Notify, channels: Iterable[str]) -> None:
-        await self._patiently(partial(super().listen_notify, on_notification, channels))
+        with self._unless_moot():
+            await self._patiently(partial(super().listen_notify, on_notification, channels))
+
+    @contextlib.contextmanager
+    def _unless_moot(self) -> Iterator[None]:
+        """What is gone needs no end; and what an engine that closes cannot say, a sweep finds."""
+        try:
+            yield
+        except procrastinate.exceptions.ConnectorException as refused:
+            why = refused.__cause__
+            closing = not self.patient and isinstance(why, OUTAGES)
+            if not (closing or isinstance(why, psycopg.errors.RaiseException)):
+                raise
+            _log.info("the engine was not heard", error=str(why))
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         while True:

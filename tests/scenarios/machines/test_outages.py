@@ -177,6 +177,28 @@ async def test_connections_that_keep_breaking_buy_no_second_run(
     assert server.counts.total_runs == len(jobs) > 40
 
 
+@pytest.mark.long
+async def test_a_worker_that_is_stopped_while_the_database_is_away_ends_soon_and_calls_it_no_error(
+    make_settings: MakeSettings, postgres: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = ScriptedProvider(says=[RUNNING])
+    async with product_with(make_settings, place, postgres) as (product, outage):
+        serving = asyncio.create_task(product.worker.serve())
+        first = (await product.studio.submit(REQUEST)).job
+        await place.observing.wait()
+        await outage.begin()
+        serving.cancel()
+        async with asyncio.timeout(15):
+            await asyncio.gather(serving, return_exceptions=True)
+        await outage.end()
+        place.says = [succeeded()]
+        async with working(product):
+            ended = await ended_of(product, first.id)
+    assert ended.state is JobState.succeeded
+    assert len(place.submitted) == 1
+    assert [one.message for one in caplog.records if one.levelname in ("ERROR", "CRITICAL")] == []
+
+
 async def test_a_worker_and_its_runs_outlive_a_database_that_takes_nothing(
     make_settings: MakeSettings, postgres: str
 ) -> None:

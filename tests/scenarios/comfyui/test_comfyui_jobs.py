@@ -76,14 +76,14 @@ async def test_a_server_that_is_away_with_the_work_that_it_took_does_it_once(
     ):
         server.faults.add(FaultKind.hang)
         server.faults.add(FaultKind.lose_answer, route="POST /prompt")
+        for path in ("queue", "history", "jobs", "api/queue", "api/history", "api/jobs"):
+            server.faults.add(FaultKind.answer, times=None, route=f"GET /{path}", status=503, body="away")
         submitted = await product.studio.submit(DRAGON)
-        await until(lambda: server.counts.total_runs == 1)
-        await server.stop_listening()
         async with asyncio.timeout(20):
             async for event in product.studio.watch(submitted.job.id):
                 if "still trying" in (event.data.get("detail") or ""):
                     break
-        await server.listen()
+        server.faults.clear(FaultKind.answer)
         await product.studio.cancel(submitted.job.id)
         job = await asyncio.wait_for(product.studio.wait(submitted.job.id), 20)
     assert job.state is JobState.canceled

@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip --disable-pip-version-check install --quiet --no-compile
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet --no-compile --no-deps
 
 .PHONY: demo demo-emulated test test-long chaos soak serve check lock live bench clean
 
@@ -19,7 +19,7 @@ serve: $(VENV)/runtime ## the API and its page on http://127.0.0.1:8000
 	$(BIN)/genyard serve
 
 test: $(VENV)/dev ## every test, offline
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 6 --dist loadfile
 
 test-long: $(VENV)/dev ## the long matrices and demonstrations that `make test` has no time for
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m long
@@ -52,7 +52,7 @@ $(VENV)/bin/python:
 
 $(VENV)/runtime: $(VENV)/bin/python requirements.lock pyproject.toml
 	$(PIP) --require-hashes -r requirements.lock
-	$(PIP) --no-deps --no-build-isolation -e .
+	$(PIP) --no-build-isolation -e .
 	touch $@
 
 $(VENV)/dev: $(VENV)/runtime requirements-dev.lock

@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+COMPILE := $(BIN)/python -m compileall -q -q -j 0 $(VENV)/lib || true # on all cores, which pip does not
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --no-compile --no-deps
 
 .PHONY: demo demo-emulated test test-long chaos soak serve check lock live bench clean
@@ -53,10 +54,12 @@ $(VENV)/bin/python:
 $(VENV)/runtime: $(VENV)/bin/python requirements.lock pyproject.toml
 	$(PIP) --require-hashes -r requirements.lock
 	$(PIP) --no-build-isolation -e .
+	$(COMPILE)
 	touch $@
 
 $(VENV)/dev: $(VENV)/runtime requirements-dev.lock
 	$(PIP) --require-hashes -r requirements-dev.lock
+	$(COMPILE)
 	touch $@
 
 clean:

@@ -58,8 +58,8 @@ _NOTES: Final = """\
 - A worker may also be frozen in the microseconds between its last look at the fence and the wire. No fence can close
   that: the run is bought then, and its attempt is `lost` or found, as above.
 - A killed worker's stages are taken up by the next sweep (every second) of any worker, a frozen one's after the lease
-  (10 s; the cases above use 2 s in its place). For five seconds after a restart of the database nobody counts as dead:
-  its locks are gone, and those who live are coming back.
+  (10 s; the cases above use 2 s in its place). For five seconds after a restart of the database
+  nobody who was there before counts as dead: its locks are gone, and those who live are coming back.
 - Files that a killed worker had stored and not yet booked stay in the store with nobody to refer to them, and are
   counted below; `genyard admin clean --orphans` removes them.
 """
